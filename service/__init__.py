@@ -1,0 +1,3 @@
+"""model-sizing: what a machine-learning model will need, before it is run."""
+
+__version__ = "1.0.0"

@@ -1,0 +1,55 @@
+"""Intervals: a central value with the bounds between which nine in ten outcomes lie."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from service.core.numeric import Number, exp, log, maximum, sqrt, where
+
+LEVEL = 0.9
+"""The share of outcomes that an interval is meant to hold."""
+
+
+class Interval(NamedTuple):
+    """A predicted quantity: floats, or arrays of one shape, in the unit of the quantity."""
+
+    value: Number
+    low: Number
+    high: Number
+
+    def times(self, factor: Number) -> Interval:
+        """The interval of the quantity multiplied by an exact, non-negative factor."""
+        return Interval(self.value * factor, self.low * factor, self.high * factor)
+
+    def plus(self, amount: Number) -> Interval:
+        """The interval of the quantity plus an exact amount."""
+        return Interval(self.value + amount, self.low + amount, self.high + amount)
+
+    def inverse(self, numerator: Number = 1.0) -> Interval:
+        """The interval of `numerator / quantity`; the bounds change places."""
+        return Interval(numerator / self.value, numerator / self.high, numerator / self.low)
+
+
+def relative(value: Number, low: Number, high: Number) -> Interval:
+    """An interval whose bounds are log-ratios to the value: `low <= 0 <= high`."""
+    return Interval(value, value * exp(low), value * exp(high))
+
+
+def product(a: Interval, b: Interval) -> Interval:
+    """The product of two independent, positive, log-normal quantities.
+
+    Log half-widths add in quadrature on each side: sqrt(x^2 + y^2).
+    """
+    value = a.value * b.value
+    low = -_hypotenuse(_log_ratio(a.value, a.low), _log_ratio(b.value, b.low))
+    high = _hypotenuse(_log_ratio(a.high, a.value), _log_ratio(b.high, b.value))
+    return relative(value, low, high)
+
+
+def _log_ratio(upper: Number, lower: Number) -> Number:
+    safe = maximum(lower, 1e-300)
+    return where(upper > 0, log(maximum(upper, 1e-300) / safe), 0.0)
+
+
+def _hypotenuse(a: Number, b: Number) -> Number:
+    return sqrt(a * a + b * b)
