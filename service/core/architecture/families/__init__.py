@@ -1,0 +1,1 @@
+"""Families of networks: a config.json in, a `Network` out."""

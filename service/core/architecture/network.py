@@ -1,0 +1,272 @@
+"""A network as a tree of operators, and the walk that every fold is built on.
+
+A `Block` holds operators and blocks in the order in which data passes through them. It may be
+repeated, share its weights among the repeats, run on a stream of its own, be routed (a mixture of
+experts), and be a `layer`: the unit of pipeline stages and of recomputation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from service.core.architecture.operators import Attention, Embedding, Linear, Operator, Weight
+from service.core.architecture.polynomial import TOKENS, Stream
+
+
+class Routing(NamedTuple):
+    """A mixture of experts: `count` copies of the block hold weights, `active` work a position."""
+
+    count: int
+    active: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """A node of the tree."""
+
+    name: str
+    children: tuple[Block | Operator, ...]
+    repeat: int = 1
+    shared: bool = False
+    """The repeats use one set of weights (ALBERT, Zamba's attention)."""
+    stream: Stream | None = None
+    """The positions that this block runs on; inherited when None."""
+    routing: Routing | None = None
+    layer: bool = False
+    """A transformer layer or residual block: the unit of pipelines and recomputation."""
+    frozen: bool = False
+    """Weights that are not trained."""
+    reused: bool = False
+    """Its weights are counted where the block first stands (a shared block used again)."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A leaf with all that its place in the tree says of it."""
+
+    operator: Operator
+    path: tuple[str, ...]
+    stream: Stream
+    weight_copies: int
+    """How many sets of its weights the network holds (layers x experts)."""
+    uses: float
+    """How often it runs in one forward pass for each position (layers x active experts)."""
+    routing: Routing | None
+    frozen: bool
+    first_layer: int | None
+    """Index of the first layer that holds it, None outside the layers."""
+    layer_count: int
+    """How many layers hold it (the repeats)."""
+    reused: bool = False
+
+    @property
+    def component(self) -> str:
+        """The name of the innermost block around it: attention, mlp, experts, embedding ..."""
+        return self.path[-1]
+
+    def weights(self) -> tuple[Weight, ...]:
+        """Its weight tensors; aliases where an earlier use already counts them."""
+        weights = self.operator.weights()
+        if not self.reused:
+            return weights
+        return tuple(replace(weight, alias=True) for weight in weights)
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Consecutive equal layers: the leaves of one of them, and how many there are."""
+
+    leaves: tuple[Placed, ...]
+    count: int
+    first: int
+    shared: bool
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole network. Equal content is equal and hashes equally, so that folds can be cached."""
+
+    name: str
+    model_type: str
+    root: Block
+    vocabulary: int = 0
+    hidden_size: int = 0
+    sequence_limit: int | None = None
+    """Positions that the configuration allows."""
+    causal: bool = True
+    """Generates tokens one after another (decides whether serving makes sense)."""
+    stored: str = "bf16"
+    """The number format that the configuration names for its weights."""
+    tokens: bool = True
+    """Has a token stream; otherwise a sample (an image, a row) counts as one token."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.name, self.root)))
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined, no-any-return]
+
+    def leaves(self) -> tuple[Placed, ...]:
+        """Each operator once, with its multiplicity and place."""
+        cached: tuple[Placed, ...] | None = self.__dict__.get("_leaves")
+        if cached is None:
+            cached = tuple(_walk(self.root, _Place()))
+            object.__setattr__(self, "_leaves", cached)
+        return cached
+
+    def layer_groups(self) -> tuple[LayerGroup, ...]:
+        """The layers in order, as runs of equal ones. Leaves are those of ONE layer."""
+        cached: tuple[LayerGroup, ...] | None = self.__dict__.get("_groups")
+        if cached is None:
+            cached = tuple(_groups(self.leaves()))
+            object.__setattr__(self, "_groups", cached)
+        return cached
+
+    def outside_layers(self) -> tuple[Placed, ...]:
+        """Leaves that stand in no layer: embeddings, final norm, head."""
+        return tuple(leaf for leaf in self.leaves() if leaf.first_layer is None)
+
+    @property
+    def layers(self) -> int:
+        """How many layers can be put on pipeline stages."""
+        return sum(group.count for group in self.layer_groups())
+
+    def stage(self, pipeline: int = 1, index: int = 0) -> tuple[tuple[Placed, int], ...]:
+        """The leaves on one pipeline stage, each with the number of layers it stands in there.
+
+        Layers are dealt out evenly and in order: stage `i` of `p` holds layers `i L // p` to
+        `(i + 1) L // p`. What stands before the first layer is on the first stage, what stands
+        after the last on the last; leaves outside the layers count once.
+        """
+        start, stop = self.layers * index // pipeline, self.layers * (index + 1) // pipeline
+        found: list[tuple[Placed, int]] = []
+        for group in self.layer_groups():
+            count = min(stop, group.first + group.count) - max(start, group.first)
+            if count > 0:
+                found.extend((leaf, count) for leaf in group.leaves)
+        before, after = self._ends()
+        first = [(leaf, 1) for leaf in before] if index == 0 else []
+        last = [(leaf, 1) for leaf in after] if index == pipeline - 1 else []
+        return (*first, *found, *last)
+
+    def _ends(self) -> tuple[tuple[Placed, ...], tuple[Placed, ...]]:
+        before: list[Placed] = []
+        after: list[Placed] = []
+        seen_layer = False
+        for leaf in self.leaves():
+            if leaf.first_layer is not None:
+                seen_layer = True
+            elif seen_layer:
+                after.append(leaf)
+            else:
+                before.append(leaf)
+        return tuple(before), tuple(after)
+
+    def heads(self) -> tuple[int, ...]:
+        """The distinct numbers of attention heads, which the tensor ways must divide."""
+        found = {
+            leaf.operator.heads for leaf in self.leaves() if isinstance(leaf.operator, Attention)
+        }
+        return tuple(sorted(found))
+
+    def experts(self) -> int:
+        """The largest number of routed experts in one layer; 0 for a dense network."""
+        return max((leaf.routing.count for leaf in self.leaves() if leaf.routing), default=0)
+
+    def head_position(self) -> Placed | None:
+        """The output projection on the vocabulary, if there is one."""
+        for leaf in self.leaves():
+            if isinstance(leaf.operator, Linear) and leaf.operator.head:
+                return leaf
+        return None
+
+    def input_embedding(self) -> Embedding | None:
+        """The token embedding, if there is one."""
+        for leaf in self.leaves():
+            if isinstance(leaf.operator, Embedding) and leaf.operator.input:
+                return leaf.operator
+        return None
+
+
+@dataclass
+class _Place:
+    path: tuple[str, ...] = ()
+    stream: Stream = TOKENS
+    weight_copies: int = 1
+    uses: float = 1.0
+    routing: Routing | None = None
+    frozen: bool = False
+    reused: bool = False
+    layer: int | None = None
+    layer_count: int = 1
+    counter: list[int] = field(default_factory=lambda: [0])
+
+
+def _walk(block: Block, place: _Place) -> Iterator[Placed]:
+    if block.repeat > 1 and not block.layer and _holds_layers(block):
+        for index in range(block.repeat):
+            reused = block.reused or (block.shared and index > 0)
+            yield from _walk(replace(block, repeat=1, reused=reused), place)
+        return
+    inner = _enter(block, place)
+    for child in block.children:
+        if isinstance(child, Block):
+            yield from _walk(child, inner)
+        else:
+            yield Placed(
+                child,
+                inner.path,
+                inner.stream,
+                inner.weight_copies,
+                inner.uses,
+                inner.routing,
+                inner.frozen,
+                inner.layer,
+                inner.layer_count,
+                inner.reused,
+            )
+
+
+def _holds_layers(block: Block) -> bool:
+    children = (child for child in block.children if isinstance(child, Block))
+    return any(child.layer or _holds_layers(child) for child in children)
+
+
+def _enter(block: Block, place: _Place) -> _Place:
+    routing = block.routing
+    held = (1 if block.shared else block.repeat) * (routing.count if routing else 1)
+    used = block.repeat * (routing.active if routing else 1.0)
+    inner = replace(
+        place,
+        path=(*place.path, block.name),
+        stream=block.stream or place.stream,
+        weight_copies=place.weight_copies * held,
+        uses=place.uses * used,
+        routing=routing or place.routing,
+        frozen=place.frozen or block.frozen,
+        reused=place.reused or block.reused,
+    )
+    if block.layer:
+        inner.layer, inner.layer_count = place.counter[0], block.repeat
+        place.counter[0] += block.repeat
+    return inner
+
+
+def _groups(leaves: tuple[Placed, ...]) -> Iterator[LayerGroup]:
+    by_first: dict[int, list[Placed]] = {}
+    for leaf in leaves:
+        if leaf.first_layer is not None:
+            by_first.setdefault(leaf.first_layer, []).append(leaf)
+    for first, members in by_first.items():
+        count = members[0].layer_count
+        shared = members[0].weight_copies < members[0].uses and members[0].routing is None
+        single = tuple(_single(leaf, count, shared) for leaf in members)
+        yield LayerGroup(single, count, first, shared)
+
+
+def _single(leaf: Placed, count: int, shared: bool) -> Placed:
+    copies = leaf.weight_copies if shared else leaf.weight_copies // count
+    return replace(leaf, weight_copies=copies, uses=leaf.uses / count, layer_count=1)
