@@ -1,0 +1,53 @@
+# Everything happens in .venv, made on first use from the hash-pinned lock files.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: run test soak lint bench lock migrate clean
+
+run: .venv/run.stamp
+	$(BIN)/python -m service
+
+migrate: .venv/run.stamp
+	$(BIN)/python -m service migrate
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: .venv/test.stamp
+	$(BIN)/python -m pytest -m soak
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: .venv/test.stamp
+	$(BIN)/python -m tests.bench
+
+# Hashes of every file of a release are kept, so one lock serves each Python and platform. No
+# address of an index is written: pip's own configuration says where packages come from.
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header
+lock: .venv/test.stamp
+	$(COMPILE) $(UPGRADE) --build-deps-for wheel --build-deps-for editable \
+		--output-file requirements.lock pyproject.toml
+	$(COMPILE) $(UPGRADE) --extra test --build-deps-for wheel --build-deps-for editable \
+		--constraint requirements.lock --output-file requirements-test.lock pyproject.toml
+	! grep -n '://' requirements.lock requirements-test.lock
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: requirements.lock pyproject.toml | .venv/pyvenv.cfg
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/test.stamp: requirements-test.lock pyproject.toml | .venv/pyvenv.cfg
+	$(PIP) install --quiet --require-hashes -r requirements-test.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $@ .venv/run.stamp
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
