@@ -122,24 +122,25 @@ class _Model(NamedTuple):
     tied: bool
 
 
-def file_bytes(network: Network, file_type: str) -> int:
-    """Bytes of all tensors of a GGUF file (its metadata, a few MB of vocabulary, is not in it)."""
+def sizer(network: Network, file_type: str) -> Callable[[Placed, Weight], float]:
+    """The rule that gives a tensor's stored bytes over all the layers that hold one like it.
+
+    Raises ValueError for a file type that has no recipe.
+    """
+    if file_type not in FILE_TYPES:
+        raise ValueError(f"unknown GGUF file type {file_type[:40]!r}")
     model = _model(network)
-    total = 0
-    for leaf in network.leaves():
-        for weight in leaf.weights():
-            if weight.alias:
-                continue
-            layers = range(leaf.layer_count) if leaf.first_layer is not None else range(1)
-            copies = leaf.weight_copies // len(layers) if leaf.weight_copies >= len(layers) else 1
-            for index in layers:
-                chosen = tensor_type(
-                    leaf, weight, (leaf.first_layer or 0) + index, model, file_type
-                )
-                total += tensor_bytes(weight, chosen) * copies
-                if leaf.weight_copies < len(layers):
-                    break
-    return total
+
+    def stored(leaf: Placed, weight: Weight) -> float:
+        first = leaf.first_layer or 0
+        held = min(leaf.layer_count, leaf.weight_copies)
+        sizes = (
+            tensor_bytes(weight, tensor_type(leaf, weight, first + index, model, file_type))
+            for index in range(held)
+        )
+        return float(sum(sizes) * (leaf.weight_copies // held))
+
+    return stored
 
 
 def tensor_bytes(weight: Weight, block_type: str) -> int:
