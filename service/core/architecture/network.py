@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from service.core.architecture.operators import Attention, Embedding, Linear, Operator, Weight
 from service.core.architecture.polynomial import TOKENS, Stream
 
 
-class Routing(NamedTuple):
+@dataclass(frozen=True)
+class Routing:
     """A mixture of experts: `count` copies of the block hold weights, `active` work a position."""
 
     count: int
