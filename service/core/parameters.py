@@ -58,48 +58,48 @@ def _alias_elements(leaf: Placed) -> int:
 
 
 @dataclass(frozen=True)
-class ParameterTable:
-    """Parameters of one pipeline stage by how parallelism divides them.
-
-    Fields are numbers of parameters; `trainable_*` are the part that is trained.
-    """
+class SplitCount:
+    """Numbers of parameters by how model parallelism divides them."""
 
     tensor: Number
     key_value: Number
     whole: Number
     expert: Number
-    trainable_tensor: Number
-    trainable_key_value: Number
-    trainable_whole: Number
-    trainable_expert: Number
     key_value_heads: Number
     """Ways that key and value projections can be divided at most."""
-    layer_tensor: Number
+
+    def dense(self, tensor: Number) -> Number:
+        """Parameters outside the experts on one of `tensor` ranks."""
+        return (
+            self.tensor / tensor
+            + self.key_value / minimum(tensor, self.key_value_heads)
+            + self.whole
+        )
+
+
+@dataclass(frozen=True)
+class ParameterTable:
+    """Parameters of one pipeline stage by how parallelism divides them."""
+
+    held: SplitCount
+    trainable: SplitCount
+    layer: SplitCount
     """The largest layer (or the largest part outside layers): what ZeRO-3 gathers at once."""
-    layer_key_value: Number
-    layer_whole: Number
-    layer_expert: Number
 
     def per_device(self, tensor: Number, expert_ways: Number) -> tuple[Number, Number]:
         """(dense, expert) parameters on one rank of the model-parallel group.
 
         `expert_ways`: expert-parallel times expert-tensor-parallel degree.
         """
-        kept = self.key_value / minimum(tensor, self.key_value_heads)
-        return self.tensor / tensor + kept + self.whole, self.expert / expert_ways
+        return self.held.dense(tensor), self.held.expert / expert_ways
 
     def trainable_per_device(self, tensor: Number, expert_ways: Number) -> tuple[Number, Number]:
         """(dense, expert) trained parameters on one rank."""
-        kept = self.trainable_key_value / minimum(tensor, self.key_value_heads)
-        dense = self.trainable_tensor / tensor + kept + self.trainable_whole
-        return dense, self.trainable_expert / expert_ways
+        return self.trainable.dense(tensor), self.trainable.expert / expert_ways
 
     def layer_per_device(self, tensor: Number, expert_ways: Number) -> Number:
         """Parameters of the largest unit that ZeRO-3 gathers, on one tensor rank."""
-        kept = self.layer_key_value / minimum(tensor, self.key_value_heads)
-        return (
-            self.layer_tensor / tensor + kept + self.layer_whole + self.layer_expert / expert_ways
-        )
+        return self.layer.dense(tensor) + self.layer.expert / expert_ways
 
 
 @lru_cache(maxsize=4096)
@@ -123,8 +123,7 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> ParameterTable
         heads = min(heads, getattr(leaf.operator, "key_value_heads", None) or heads)
     largest = max(units.values(), key=lambda unit: sum(unit.values()), default={})
     return ParameterTable(
-        *held.values(),
-        *trained.values(),
-        float(heads),
-        *(largest.get(key, 0.0) for key in held),
+        SplitCount(**held, key_value_heads=float(heads)),
+        SplitCount(**trained, key_value_heads=float(heads)),
+        SplitCount(**(dict.fromkeys(held, 0.0) | largest), key_value_heads=float(heads)),
     )
