@@ -4,8 +4,9 @@ One replica is `tensor * pipeline` devices. A decode step reads the weights that
 and their caches once, and computes; it takes the longer of the two, plus an overhead a layer
 that small models and batches pay:
 
-    step = layers * (c0 + c1 [t > 1]) + max(bytes / (bandwidth * e_w), FLOPs / (peak * e_c))
-           + all-reduces + the prefill of the requests that arrive meanwhile (continuous batching)
+    step = layers * (c0 + c1 [t > 1]) + sequences * c2
+           + max(weights / (bandwidth e_w) + caches / (bandwidth e_k), FLOPs / (peak e_c))
+           + all-reduces / (link e_l) + the prompts that arrive meanwhile (continuous batching)
 
 Form: Pope et al. 2022 (arXiv 2211.05102) for the two limits, the additive overhead and the
 efficiencies from measured rows (`calibration_data/serving.json`).
@@ -115,11 +116,20 @@ class Replica:
 class Engine:
     """Calibrated coefficients of one (accelerator, engine) pair."""
 
-    bandwidth_efficiency: Number = 0.75
-    compute_efficiency: Number = 0.6
-    prefill_efficiency: Number = 0.5
+    bandwidth_efficiency: Number = 0.8
+    """Share of the memory bandwidth reached while weights are read."""
+    cache_efficiency: Number = 0.6
+    """The same while keys and values are read."""
+    compute_efficiency: Number = 0.55
+    """Share of the peak reached by the products of a prompt or a large batch."""
     layer_seconds: Number = 60e-6
+    """Launches and small kernels of one layer."""
     tensor_layer_seconds: Number = 20e-6
+    """What a layer costs more as soon as it is divided over ranks."""
+    sequence_seconds: Number = 15e-6
+    """Scheduling and sampling of one sequence a step."""
+    link_efficiency: Number = 0.5
+    """Share of the link's bandwidth that all-reduces reach."""
     memory_fraction: Number = 0.90
     """Share of a device's memory that the engine may use."""
     reserved_bytes: Number = 1.0e9
@@ -174,13 +184,18 @@ def decode_step_seconds(
     dense = table.weights_bytes - table.expert_bytes - table.lookup_bytes
     read = dense + table.expert_bytes * experts_read(table, replica.batch)
     caches = replica.batch * cache_bytes_per_sequence(table, replica, context)
-    bytes_read = read / replica.devices + caches
-    memory = bytes_read / (device.memory_bandwidth * engine.bandwidth_efficiency)
+    memory = read / (replica.devices * device.memory_bandwidth * engine.bandwidth_efficiency)
+    memory = memory + caches / (device.memory_bandwidth * engine.cache_efficiency)
     flops = replica.batch * (table.dense_flops + table.pair_flops * context)
-    peak = device.peak_flops * engine.compute_efficiency * replica.devices
+    compute_seconds = flops / (device.peak_flops * engine.compute_efficiency * replica.devices)
     stages = where(replica.batch < replica.pipeline, replica.pipeline / replica.batch, 1.0)
-    busy = maximum(memory, flops / peak) * stages
-    return busy + _overhead(table, replica, engine) + _reduce_seconds(table, replica, device)
+    busy = maximum(memory, compute_seconds) * stages
+    reduces = _reduce_seconds(table, replica, device, engine, replica.batch)
+    return busy + reduces + _overhead(table, replica, engine) + _scheduling(replica, engine)
+
+
+def _scheduling(replica: Replica, engine: Engine) -> Number:
+    return engine.sequence_seconds * replica.batch
 
 
 def _overhead(table: ServingTable, replica: Replica, engine: Engine) -> Number:
@@ -188,25 +203,34 @@ def _overhead(table: ServingTable, replica: Replica, engine: Engine) -> Number:
     return table.layers * (engine.layer_seconds + split)
 
 
-def _reduce_seconds(table: ServingTable, replica: Replica, device: Device) -> Number:
-    """All-reduces of one step: `2 (t - 1)/t` times the payload over the link."""
-    payload = 2.0 * table.reduces * replica.batch
+def _reduce_seconds(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine, tokens: Number
+) -> Number:
+    """All-reduces of one pass over `tokens`: `2 (t - 1)/t` times the payload over the link."""
+    payload = 2.0 * table.reduces * tokens
     ring = 2.0 * (replica.tensor - 1.0) / replica.tensor
-    return ring * payload / device.scale_up_bandwidth
+    return ring * payload / (device.scale_up_bandwidth * engine.link_efficiency)
 
 
 def prefill_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine
 ) -> Number:
     """Seconds to process one prompt on an idle replica (no queue, so no load)."""
+    busy = _prefill_busy_seconds(table, replica, device, engine)
+    read = (table.weights_bytes - table.lookup_bytes) / replica.devices
+    memory = read / (device.memory_bandwidth * engine.bandwidth_efficiency)
+    return maximum(busy, memory) + _overhead(table, replica, engine)
+
+
+def _prefill_busy_seconds(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine
+) -> Number:
     prompt = replica.prompt_tokens
     new = maximum(prompt - replica.cached_prefix, 1.0)
     pairs = prompt * prompt - replica.cached_prefix * replica.cached_prefix
     flops = table.dense_flops * new + table.prefill_square * pairs
-    peak = device.peak_flops * engine.prefill_efficiency * replica.devices
-    read = (table.weights_bytes - table.lookup_bytes) / replica.devices
-    memory = read / (device.memory_bandwidth * engine.bandwidth_efficiency)
-    return maximum(flops / peak, memory) + _overhead(table, replica, engine)
+    peak = device.peak_flops * engine.compute_efficiency * replica.devices
+    return flops / peak + _reduce_seconds(table, replica, device, engine, new)
 
 
 def seconds_per_output_token(
@@ -218,7 +242,7 @@ def seconds_per_output_token(
     for each `output_tokens` steps.
     """
     step = decode_step_seconds(table, replica, device, engine)
-    share = prefill_seconds(table, replica, device, engine) / replica.output_tokens
+    share = _prefill_busy_seconds(table, replica, device, engine) / replica.output_tokens
     return step + (replica.batch - 1.0) * share
 
 
