@@ -59,7 +59,9 @@ class Config:
         return value
 
     def optional(self, name: str, minimum: int = 0, maximum: int = LIMITS["size"]) -> int | None:
-        """A whole number, or None where the field is absent or null."""
+        """A whole number, or None where the field is null, or absent with no default."""
+        if name in self.data and self.data[name] is None:
+            return None
         return None if self.get(name) is None else self.integer(name, minimum, maximum)
 
     def layers(self, name: str) -> int:

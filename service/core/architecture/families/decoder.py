@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.core.architecture.network import Block, Routing
 from service.core.architecture.operators import (
@@ -36,7 +36,13 @@ class AttentionShape:
     window: int | None = None
     causal: bool = True
     head_norm: Norm | None = None
-    """Normalises queries and keys (Qwen3, Gemma 3, OLMo 2); `copies` is set here."""
+    """Normalises queries and keys; width and copies are set here."""
+    whole_norm: bool = False
+    """Normalises all heads as one vector (OLMo 2) instead of each head (Qwen3, Gemma 3)."""
+    fused: str | None = None
+    """The name of one projection for queries, keys and values together."""
+    gate: bool = False
+    """The query projection also makes a gate for the output (Qwen3-Next)."""
     dropout: float = 0.0
     residual_dropout: float = 0.0
     keys: Stream | None = None
@@ -48,25 +54,10 @@ class AttentionShape:
 
 
 def attention(shape: AttentionShape) -> Block:
-    """Multi-head, grouped-query or multi-query attention with separate projections."""
-    q, k, v, o = shape.names
+    """Multi-head, grouped-query or multi-query attention."""
     value_dim = shape.value_dim or shape.head_dim
     groups = shape.key_value_heads
-    source = shape.key_inputs or shape.hidden
-    children: list[Block | Operator] = [
-        Linear(q, shape.hidden, shape.heads * shape.head_dim, shape.bias, "column"),
-        Linear(
-            k,
-            source,
-            groups * shape.head_dim,
-            shape.bias,
-            "column",
-            groups,
-            keeps_input=shape.key_inputs is not None,
-        ),
-        Linear(v, source, groups * value_dim, shape.bias, "column", groups, keeps_input=False),
-    ]
-    children += _head_norms(shape)
+    children = [*_projections(shape, value_dim), *_head_norms(shape)]
     if shape.rotary:
         children.append(Rotary("rotary", (shape.heads + groups) * shape.head_dim))
     children.append(
@@ -83,34 +74,42 @@ def attention(shape: AttentionShape) -> Block:
             sinks=shape.sinks,
         )
     )
-    children.append(Linear(o, shape.heads * value_dim, shape.hidden, shape.output_bias, "row"))
-    if shape.residual_dropout:
-        children.append(Dropout("resid_dropout", shape.hidden, shape.residual_dropout))
+    outputs = shape.heads * value_dim
+    if shape.gate:
+        children.append(Activation("output_gate", outputs, "sigmoid", gated=True))
+    children.append(Linear(shape.names[3], outputs, shape.hidden, shape.output_bias, "row"))
+    children += dropped(shape.hidden, shape.residual_dropout, "resid_dropout")
     return Block("attention", (*children, *shape.extra))
 
 
+def _projections(shape: AttentionShape, value_dim: int) -> list[Operator]:
+    hidden, bias, groups = shape.hidden, shape.bias, shape.key_value_heads
+    queries, keys, values = (
+        shape.heads * shape.head_dim * (2 if shape.gate else 1),
+        groups * shape.head_dim,
+        groups * value_dim,
+    )
+    if shape.fused:
+        return [Linear(shape.fused, hidden, queries + keys + values, bias, "column")]
+    q, k, v, _ = shape.names
+    source, crossed = shape.key_inputs or hidden, shape.key_inputs is not None
+    return [
+        Linear(q, hidden, queries, bias, "column"),
+        Linear(k, source, keys, bias, "column", groups, keeps_input=crossed),
+        Linear(v, source, values, bias, "column", groups, keeps_input=False),
+    ]
+
+
 def _head_norms(shape: AttentionShape) -> list[Operator]:
-    norm = shape.head_norm
+    norm, dim = shape.head_norm, shape.head_dim
     if norm is None:
         return []
-    if norm.width == shape.head_dim:
-        query = Norm(
-            "q_norm", norm.width, norm.kind, norm.weight, norm.bias, shape.heads, Split.TENSOR
-        )
-        key = Norm(
-            "k_norm",
-            norm.width,
-            norm.kind,
-            norm.weight,
-            norm.bias,
-            shape.key_value_heads,
-            Split.TENSOR,
-        )
-        return [query, key]
-    query_width, key_width = shape.heads * shape.head_dim, shape.key_value_heads * shape.head_dim
+    pairs = (("q_norm", shape.heads), ("k_norm", shape.key_value_heads))
+    if shape.whole_norm:
+        return [replace(norm, name=name, width=heads * dim) for name, heads in pairs]
     return [
-        Norm("q_norm", query_width, norm.kind, norm.weight, norm.bias),
-        Norm("k_norm", key_width, norm.kind, norm.weight, norm.bias),
+        replace(norm, name=name, width=dim, copies=heads, split=Split.TENSOR)
+        for name, heads in pairs
     ]
 
 
@@ -146,16 +145,42 @@ def plain_mlp(
 ) -> Block:
     """`down(act(up(x)))`."""
     up, down = names
-    tail = (Dropout("dropout", hidden, dropout),) if dropout else ()
     return Block(
         name,
         (
             Linear(up, hidden, intermediate, bias, "column"),
             Activation("act", intermediate, activation),
             Linear(down, intermediate, hidden, bias, "row"),
-            *tail,
+            *dropped(hidden, dropout),
         ),
     )
+
+
+def fused_gated_mlp(
+    hidden: int,
+    intermediate: int,
+    activation: str = "silu",
+    bias: bool = False,
+    names: tuple[str, str] = ("gate_up_proj", "down_proj"),
+    dropout: float = 0.0,
+    name: str = "mlp",
+) -> Block:
+    """A gated feed-forward whose gate and up projections are one product."""
+    up, down = names
+    return Block(
+        name,
+        (
+            Linear(up, hidden, 2 * intermediate, bias, "column"),
+            Activation("act", intermediate, activation, gated=True),
+            Linear(down, intermediate, hidden, bias, "row"),
+            *dropped(hidden, dropout),
+        ),
+    )
+
+
+def dropped(hidden: int, probability: float, name: str = "dropout") -> tuple[Operator, ...]:
+    """A dropout, or nothing where its probability is 0."""
+    return (Dropout(name, hidden, probability),) if probability else ()
 
 
 def mixture(

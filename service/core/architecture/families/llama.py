@@ -1,19 +1,22 @@
 """The Llama line: RMSNorm, rotary positions, grouped-query attention, a gated feed-forward.
 
-llama (Touvron et al. 2023, arXiv 2302.13971; Dubey et al. 2024, arXiv 2407.21783) and mistral
-(Jiang et al. 2023, arXiv 2310.06825). Defaults are those of transformers 5.23.0.
+llama (Touvron et al. 2023, arXiv 2302.13971; Dubey et al. 2024, arXiv 2407.21783), mistral (Jiang
+et al. 2023, arXiv 2310.06825), ministral, qwen2 (Yang et al. 2024, arXiv 2407.10671), qwen3 (Yang
+et al. 2025, arXiv 2505.09388). Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
 
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import (
-    AttentionShape,
-    attention,
-    embedding,
-    gated_mlp,
-    head,
-    layer,
+from service.core.architecture.families.decoder import gated_mlp
+from service.core.architecture.families.trunk import (
+    FULL,
+    SLIDING,
+    dense,
+    grouped,
+    kinds,
+    read,
+    windows,
 )
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Norm
@@ -24,65 +27,94 @@ LLAMA = {
     "intermediate_size": 11008,
     "num_hidden_layers": 32,
     "num_attention_heads": 32,
-    "tie_word_embeddings": False,
+    "hidden_act": "silu",
     "max_position_embeddings": 2048,
 }
 MISTRAL = LLAMA | {
     "intermediate_size": 14336,
     "num_key_value_heads": 8,
     "sliding_window": 4096,
-    "max_position_embeddings": 4096 * 32,
+    "max_position_embeddings": 131072,
 }
+MINISTRAL3 = MISTRAL | {
+    "vocab_size": 131072,
+    "num_hidden_layers": 34,
+    "head_dim": 128,
+    "sliding_window": None,
+    "max_position_embeddings": 262144,
+}
+QWEN2 = LLAMA | {
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "sliding_window": 4096,
+    "max_window_layers": 28,
+    "max_position_embeddings": 32768,
+}
+QWEN3 = QWEN2 | {"head_dim": 128}
+
+
+def swiglu(config: Config, bias: bool = False, field: str = "intermediate_size") -> Block:
+    """The gated feed-forward with the names that this line uses."""
+    activation = config.text("hidden_act", "silu")
+    return gated_mlp(config.integer("hidden_size"), config.integer(field), activation, bias)
 
 
 def llama(config: Config) -> Network:
     """LlamaForCausalLM."""
-    config = Config(config.data, LLAMA, config.path)
+    config = read(config, LLAMA)
     bias = config.flag("attention_bias")
-    return _network(config, "llama", bias, bias, config.flag("mlp_bias"), window=None)
+    shape = grouped(config, bias=bias, output_bias=bias)
+    return dense(config, shape, swiglu(config, config.flag("mlp_bias")))
 
 
 def mistral(config: Config) -> Network:
-    """MistralForCausalLM: the same layer with a sliding window."""
-    config = Config(config.data, MISTRAL, config.path)
-    window = config.optional("sliding_window") if "sliding_window" in config.data else 4096
-    return _network(config, "mistral", False, False, False, window)
+    """MistralForCausalLM: a sliding window over all layers."""
+    config = read(config, MISTRAL)
+    window = config.optional("sliding_window", 0, 1 << 40) or None
+    return dense(config, grouped(config, window=window), swiglu(config))
 
 
-def _network(
-    config: Config, family: str, bias: bool, output_bias: bool, mlp_bias: bool, window: int | None
-) -> Network:
-    hidden = config.integer("hidden_size")
-    heads = config.integer("num_attention_heads")
-    shape = AttentionShape(
-        hidden,
-        heads,
-        config.optional("num_key_value_heads", 1) or heads,
-        config.optional("head_dim", 1) or hidden // heads,
-        bias=bias,
-        output_bias=output_bias,
-        window=window,
-    )
-    rows = config.rows("vocab_size")
-    activation = config.text("hidden_act", "silu")
-    layers = layer(
-        Norm("input_layernorm", hidden),
-        attention(shape),
-        Norm("post_attention_layernorm", hidden),
-        gated_mlp(hidden, config.integer("intermediate_size"), activation, mlp_bias),
-        repeat=config.layers("num_hidden_layers"),
-    )
-    root = Block(
-        "model",
-        (
-            embedding(rows, hidden),
-            layers,
-            Block("norm", (Norm("norm", hidden),)),
-            head(hidden, rows, config.flag("tie_word_embeddings")),
-        ),
-    )
-    limit = config.optional("max_position_embeddings", 1, 1 << 40)
-    return Network("", family, root, rows, hidden, limit)
+def ministral(config: Config) -> Network:
+    """MinistralForCausalLM: sliding and full layers, all sliding where the config is silent."""
+    config = read(config, MISTRAL)
+    pattern = windows(config, lambda _: SLIDING if config.get("sliding_window") else FULL)
+    return dense(config, grouped(config), swiglu(config), windows=pattern)
 
 
-FAMILIES = {"llama": llama, "mistral": mistral}
+def ministral3(config: Config) -> Network:
+    """Ministral3ForCausalLM."""
+    return mistral(read(config, MINISTRAL3))
+
+
+def qwen_windows(config: Config) -> list[int | None]:
+    """Qwen's windows: off unless asked for, then from layer `max_window_layers` on."""
+    if not config.flag("use_sliding_window") or config.get("sliding_window") is None:
+        return [None] * len(kinds(config, lambda _: FULL))
+    first = config.integer("max_window_layers", 0)
+    return windows(config, lambda index: SLIDING if index >= first else FULL)
+
+
+def qwen2(config: Config) -> Network:
+    """Qwen2ForCausalLM: biases on queries, keys and values."""
+    config = read(config, QWEN2)
+    return dense(config, grouped(config, bias=True), swiglu(config), windows=qwen_windows(config))
+
+
+def qwen3(config: Config) -> Network:
+    """Qwen3ForCausalLM: each head's queries and keys are normalised."""
+    config = read(config, QWEN3)
+    bias = config.flag("attention_bias")
+    norm = Norm("norm", 0)
+    shape = grouped(config, bias=bias, output_bias=bias, head_norm=norm)
+    return dense(config, shape, swiglu(config), windows=qwen_windows(config))
+
+
+FAMILIES = {
+    "llama": llama,
+    "mistral": mistral,
+    "ministral": ministral,
+    "ministral3": ministral3,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+}

@@ -1,0 +1,233 @@
+"""The frame of a causal language model: how its config is read, its layers run, its ends made.
+
+A family says what one layer is; this module strings equal layers together, puts the embedding
+before them and the norm and the head after them, and reads what nearly every config.json names
+alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, TypeVar
+
+from service.core.architecture.families.config import Config, ConfigError, UnknownArchitecture
+from service.core.architecture.families.decoder import (
+    AttentionShape,
+    Children,
+    attention,
+    head,
+    layer,
+)
+from service.core.architecture.network import Block, Network
+from service.core.architecture.operators import Embedding, Linear, Norm, Operator, Split
+
+Kind = TypeVar("Kind")
+
+FORMATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+FULL, SLIDING = "full_attention", "sliding_attention"
+_RENAMED = {"attention": FULL, "mamba": "linear_attention"}
+
+
+def read(
+    config: Config, defaults: Mapping[str, Any], aliases: Mapping[str, str] | None = None
+) -> Config:
+    """The config with the family's defaults, and other names of a field put to its own name."""
+    if config.data.get("per_layer_config"):
+        raise UnknownArchitecture(
+            config.where("per_layer_config"), "per_layer_config is not handled; remove it"
+        )
+    given = config.data
+    found = {own: given[other] for other, own in (aliases or {}).items() if other in given}
+    return Config({**given, **found}, defaults, config.path)
+
+
+def refuse(config: Config, name: str, allowed: str) -> UnknownArchitecture:
+    """The error for a field whose value this family does not handle."""
+    shown = str(config.get(name))[:80]
+    return UnknownArchitecture(
+        config.where(name), f"{name} = {shown} is not handled here (handled: {allowed})"
+    )
+
+
+def probability(config: Config, name: str) -> float:
+    """A dropout probability; absent counts as 0."""
+    return 0.0 if config.get(name) is None else config.number(name, 0.0, 1.0)
+
+
+def head_width(config: Config, hidden: int, heads: int, name: str = "num_attention_heads") -> int:
+    """The width of one head where the config does not give it."""
+    if heads > hidden:
+        raise ConfigError(config.where(name), f"{name} exceeds the hidden size")
+    return hidden // heads
+
+
+def grouped(config: Config, **changes: Any) -> AttentionShape:
+    """Grouped-query attention from the names that nearly every config uses."""
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    head_dim = config.optional("head_dim", 1) or head_width(config, hidden, heads)
+    shape = AttentionShape(
+        hidden,
+        heads,
+        config.optional("num_key_value_heads", 1) or heads,
+        head_dim,
+        dropout=probability(config, "attention_dropout"),
+    )
+    return replace(shape, **changes)
+
+
+def kinds(
+    config: Config,
+    default: Callable[[int], str],
+    known: Collection[str] = (FULL, SLIDING),
+    name: str = "layer_types",
+    count: str = "num_hidden_layers",
+) -> list[str]:
+    """What each layer is: the list in the config, or else the family's own pattern."""
+    layers = config.layers(count)
+    given = config.sequence(name)
+    if config.get(name) is None:
+        return [default(index) for index in range(layers)]
+    if len(given) != layers:
+        raise ConfigError(config.where(name), f"{name} must have one item for each layer")
+    found = [_RENAMED.get(item, item) if isinstance(item, str) else "" for item in given]
+    for item, kind in zip(given, found, strict=True):
+        if kind not in known:
+            allowed = ", ".join(sorted(known))
+            raise UnknownArchitecture(
+                config.where(name), f"{name} holds {str(item)[:80]}, not one of {allowed}"
+            )
+    return found
+
+
+def runs(sequence: Sequence[Kind], make: Callable[[Kind], Children]) -> Children:
+    """Layers in order, consecutive equal ones as one repeated block."""
+    made: dict[Kind, Children] = {}
+    blocks = []
+    for kind, members in groupby(sequence):
+        if kind not in made:
+            made[kind] = make(kind)
+        blocks.append(layer(*made[kind], repeat=sum(1 for _ in members)))
+    return tuple(blocks)
+
+
+def causal_lm(
+    config: Config,
+    hidden: int,
+    layers: Children,
+    norm: Operator | None,
+    *,
+    width: int | None = None,
+    before: Children = (),
+    after: Children = (),
+    head_bias: bool = False,
+    names: tuple[str, str] = ("embed_tokens", "lm_head"),
+    limit: str = "max_position_embeddings",
+) -> Network:
+    """Embedding, layers, final norm and head.
+
+    `width`: of the embedding where it is not `hidden`. `before` and `after`: what else stands
+    between the embedding and the layers, and between the final norm and the head.
+    """
+    rows, width = config.rows("vocab_size"), width or hidden
+    table = Embedding(names[0], rows, width, Split.TENSOR, input=True)
+    root = (
+        Block("embedding", (table, *before)),
+        *layers,
+        *((Block("norm", (norm,)),) if norm else ()),
+        *after,
+        *_head(config, width, rows, head_bias, names[1]),
+    )
+    return Network(
+        "",
+        config.text("model_type"),
+        Block("model", root),
+        rows,
+        hidden,
+        config.optional(limit, 1, 1 << 40),
+        stored=stored_format(config),
+    )
+
+
+def _head(config: Config, width: int, rows: int, bias: bool, name: str) -> Children:
+    """What the class named in `architectures` puts on top; a language model's head by default."""
+    named = config.sequence("architectures")
+    kind = named[0] if named and isinstance(named[0], str) else ""
+    if kind.endswith(("ForSequenceClassification", "ForTokenClassification")):
+        bias = kind.endswith("ForTokenClassification")
+        return (Block("head", (Linear("score", width, labels(config), bias),)),)
+    if kind.endswith("Model") and not kind.endswith("HeadModel"):
+        return ()
+    if kind.endswith(("ForQuestionAnswering", "HeadsModel", "ForMultipleChoice", "RewardModel")):
+        raise refuse(config, "architectures", "ForCausalLM, ForSequenceClassification")
+    return (head(width, rows, config.flag("tie_word_embeddings"), bias, name),)
+
+
+def labels(config: Config) -> int:
+    """The number of classes of a classification head (2 where the config says nothing)."""
+    names = config.data.get("id2label")
+    if isinstance(names, Mapping):
+        return len(names)
+    return config.integer("num_labels") if config.get("num_labels") is not None else 2
+
+
+def stored_format(config: Config) -> str:
+    """The number format of the stored weights; bf16 where the config says nothing."""
+    named = config.data.get("dtype") or config.data.get("torch_dtype")
+    return FORMATS.get(str(named).removeprefix("torch."), "bf16")
+
+
+Arrange = Callable[[Norm, Block, Block], Children]
+
+
+def pre_norm(norm: Norm, attention: Block, mlp: Block) -> Children:
+    """A norm before each half of the layer (Llama)."""
+    first = replace(norm, name="input_layernorm")
+    return first, attention, replace(norm, name="post_attention_layernorm"), mlp
+
+
+def post_norm(norm: Norm, attention: Block, mlp: Block) -> Children:
+    """A norm after each half of the layer (OLMo 2)."""
+    after = replace(norm, name="post_attention_layernorm")
+    return attention, after, mlp, replace(norm, name="post_feedforward_layernorm")
+
+
+def sandwich(norm: Norm, attention: Block, mlp: Block) -> Children:
+    """A norm before and after each half of the layer (Gemma 2)."""
+    names = ("post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
+    after, before, last = (replace(norm, name=name) for name in names)
+    return replace(norm, name="input_layernorm"), attention, after, before, mlp, last
+
+
+def parallel(norm: Norm, attention: Block, mlp: Block) -> Children:
+    """One norm, whose result both halves read side by side (GPT-J, Cohere)."""
+    return replace(norm, name="input_layernorm"), attention, mlp
+
+
+def dense(
+    config: Config,
+    shape: AttentionShape,
+    mlp: Block,
+    *,
+    arrange: Arrange = pre_norm,
+    norm: Norm | None = None,
+    windows: Sequence[int | None] | None = None,
+    layers: str = "num_hidden_layers",
+    **frame: Any,
+) -> Network:
+    """A decoder whose layers differ at most in their attention window. `frame`: of causal_lm."""
+    norm = norm or Norm("norm", shape.hidden)
+    if windows is None:
+        windows = [shape.window] * config.layers(layers)
+
+    def make(window: int | None) -> Children:
+        return arrange(norm, attention(replace(shape, window=window)), mlp)
+
+    return causal_lm(config, shape.hidden, runs(windows, make), norm, **frame)
+
+
+def windows(config: Config, default: Callable[[int], str]) -> list[int | None]:
+    """The window of each layer, from `layer_types` and `sliding_window`."""
+    window = config.optional("sliding_window", 0, 1 << 40) or None
+    return [window if kind == SLIDING else None for kind in kinds(config, default)]
