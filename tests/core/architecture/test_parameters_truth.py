@@ -1,0 +1,52 @@
+"""Exact or refused: every configuration of the truth, on the real implementation's counts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from service.core import parameters
+from service.core.architecture.families import registry
+from service.core.architecture.families.config import UnknownArchitecture
+
+TRUTH = Path(__file__).parents[2] / "data" / "truth"
+MODELS = json.loads((TRUTH / "parameters.json").read_text())["models"]
+COVERED = {row["model_type"] for row in MODELS.values()} & set(registry.builders())
+
+
+def config(name):
+    return json.loads((TRUTH / "configs" / f"{name}.json").read_text())
+
+
+def names(covered):
+    return sorted(name for name, row in MODELS.items() if (row["model_type"] in COVERED) == covered)
+
+
+@pytest.mark.parametrize("name", names(covered=True))
+def test_counts_of_a_covered_type_are_exact(name):
+    expected = MODELS[name]
+    counts = parameters.count(registry.build(config(name)))
+    assert counts.total == expected["total"]
+    assert counts.untied == expected["untied"]
+    assert counts.active == expected["active"]
+    if expected["embedding"] is not None:
+        assert counts.embedding == expected["embedding"]
+
+
+@pytest.mark.parametrize("name", names(covered=False))
+def test_a_type_without_a_family_is_refused_by_name(name):
+    with pytest.raises(UnknownArchitecture, match=MODELS[name]["model_type"]) as refused:
+        registry.build(config(name))
+    assert refused.value.field == "model_type"
+
+
+def test_at_least_a_hundred_types_of_the_truth_are_covered():
+    assert len(COVERED) >= 100
+
+
+@pytest.mark.parametrize("name", names(covered=True))
+def test_layers_and_components_add_up_to_the_total(name):
+    network = registry.build(config(name))
+    counts = parameters.count(network)
+    assert sum(counts.by_component.values()) == counts.total
+    assert sum(parameters.table(network).per_device(1, 1)) == counts.total
