@@ -1,0 +1,1 @@
+"""How the calibrated terms are fitted and tested against measurement; anyone can run it again."""

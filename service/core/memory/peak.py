@@ -1,0 +1,167 @@
+"""Peak memory of one device: states, activations in flight, temporaries, and the rest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from service.core.architecture.network import Network
+from service.core.memory.calibration import coefficients
+from service.core.memory.states import on_device
+from service.core.memory.tables import MemoryTable, tables
+from service.core.numeric import Number, maximum, minimum, where
+from service.core.parallelism import Kernels, Layout
+from service.core.parameters import SplitCount
+
+
+class MemoryParts(NamedTuple):
+    """Bytes on one device. The first three last; the others are those of the peak's phase."""
+
+    parameters_bytes: Number
+    gradients_bytes: Number
+    optimizer_bytes: Number
+    activations_bytes: Number
+    """Kept when the last forward pass that is in flight ends."""
+    temporaries_bytes: Number
+    """What the peak holds beyond the other parts; less than 0 where it comes before gradients
+    exist or after activations are gone."""
+    overhead_bytes: Number
+    """What no tensor shows: context, communication buffers, workspaces, fragmentation."""
+
+    @property
+    def allocated(self) -> Number:
+        """The peak of tensors, as an allocator's statistics show it."""
+        return (
+            self.parameters_bytes
+            + self.gradients_bytes
+            + self.optimizer_bytes
+            + self.activations_bytes
+            + self.temporaries_bytes
+        )
+
+    @property
+    def peak(self) -> Number:
+        """All memory that the job takes from the device."""
+        return self.allocated + self.overhead_bytes
+
+
+def in_flight(layout: Layout, stage: Number) -> Number:
+    """Micro-batches whose activations one stage holds at once, in whole stages' worth.
+
+    1F1B: the stage's distance to the last one, and one. Interleaved: `(2 (p - i - 1) +
+    (v - 1) p + 1) / v`, which for the first stage is Korthikanti et al.'s `p + (p - 1) / v`
+    (arXiv 2205.05198, section 5.2.3).
+    """
+    p, v = layout.pipeline, layout.interleave
+    plain = p - stage
+    chunks = 2.0 * (p - stage - 1.0) + (v - 1.0) * p + 1.0
+    wanted = where(v > 1, chunks / v, plain)
+    return minimum(wanted, layout.micro_batches)
+
+
+def per_device(
+    table: MemoryTable, layout: Layout, sequence_length: Number, in_flight: Number = 1.0
+) -> MemoryParts:
+    """The memory of one device of a stage.
+
+    `in_flight`: micro-batches whose activations are held at once. The peak is the largest of
+    three moments: the loss runs backward with all activations held, the first layer runs
+    backward with all gradients made, and the optimizer steps.
+    """
+    held = table.states
+    parameters, gradients, optimizer = _sharded_states(table, layout)
+    samples = layout.micro_batch_size
+    heads = table.key_value_heads
+    layers = table.layers.per_device(layout, heads, sequence_length) * samples
+    outside = table.outside.per_device(layout, heads, sequence_length) * samples
+    head = table.head.per_device(layout, heads, sequence_length) * samples
+    rebuilt = table.layer.per_device(layout, heads, sequence_length) * samples
+    backward = table.layer_backward.per_device(layout, heads, sequence_length) * samples
+    loss = table.head_backward.per_device(layout, heads, sequence_length) * samples
+    cached = sum(on_device(held.cached, layout))
+    activations = (layers + outside) * in_flight + head + cached
+    gathered = _gathered(held.unit, table, layout)
+    early = where((layout.micro_batches > 1) | (table.lasting_gradients > 0), gradients, 0.0)
+    states = parameters + optimizer
+    start = states + early + activations + maximum(loss, rebuilt + backward - head) + gathered
+    rest = (layers + outside) * (in_flight - 1.0)
+    end = states + gradients + rest + rebuilt + backward + gathered
+    step = states + gradients + _step_temporaries(table, layout)
+    allocated = maximum(maximum(start, end), step)
+    temporaries = allocated - states - gradients - activations
+    return MemoryParts(
+        parameters,
+        gradients,
+        optimizer,
+        activations,
+        temporaries,
+        overhead(allocated, layout),
+    )
+
+
+def _sharded_states(table: MemoryTable, layout: Layout) -> tuple[Number, Number, Number]:
+    """Parameters, gradients and optimizer states after ZeRO and offloading.
+
+    Rajbhandari et al. 2020 (arXiv 1910.02054), section 3: stage 1 divides the optimizer states
+    over the data-parallel ranks, stage 2 the gradients too, stage 3 the parameters too.
+    """
+    held, zero = table.states, layout.zero_stage
+    parameters = _zero(held.parameters, layout, zero >= 3)
+    gradients = _zero(held.gradients, layout, zero >= 2)
+    optimizer = _zero(held.optimizer, layout, zero >= 1)
+    return (
+        parameters * (1.0 - table.offload_parameters),
+        gradients,
+        optimizer * (1.0 - table.offload_optimizer),
+    )
+
+
+def _zero(amount: SplitCount, layout: Layout, divided: Number) -> Number:
+    dense, expert = on_device(amount, layout)
+    shards = where(divided, layout.shards, 1.0)
+    expert_shards = where(divided, layout.expert_shards, 1.0)
+    return dense / shards + expert / expert_shards
+
+
+def _gathered(unit: SplitCount, table: MemoryTable, layout: Layout) -> Number:
+    """The layers that ZeRO-3 or parameter offloading hold in full: one in use, one fetched."""
+    apart = (layout.zero_stage >= 3) | (table.offload_parameters > 0)
+    return where(apart, 2.0 * sum(on_device(unit, layout)), 0.0)
+
+
+def _step_temporaries(table: MemoryTable, layout: Layout) -> Number:
+    temporaries = _zero(table.states.step, layout, layout.zero_stage >= 1)
+    return temporaries * (1.0 - table.offload_optimizer)
+
+
+def overhead(allocated: Number, layout: Layout) -> Number:
+    """Context, communication buffers and fragmentation, as calibrated."""
+    fitted = coefficients()
+    communication = where(layout.devices > 1, fitted["communication_bytes"], 0.0)
+    return fitted["context_bytes"] + communication + fitted["fragmentation"] * allocated
+
+
+def stages_that_can_win(network: Network, pipeline: int) -> tuple[int, ...]:
+    """The first stage, the last, and those where the kind of layer changes."""
+    if pipeline == 1:
+        return (0,)
+    layers = max(network.layers, 1)
+    found = {0, 1, pipeline - 1}
+    for group in network.layer_groups():
+        first = min(group.first * pipeline // layers, pipeline - 1)
+        found |= {first, min(first + 1, pipeline - 1)}
+    return tuple(sorted(found))
+
+
+def worst_stage(
+    network: Network, kernels: Kernels, layout: Layout, sequence_length: float
+) -> tuple[MemoryParts, int]:
+    """The stage whose device needs most, and its index. Floats only."""
+    pipeline = int(layout.pipeline)
+    worst: tuple[MemoryParts, int] | None = None
+    for stage in stages_that_can_win(network, pipeline):
+        table = tables(network, kernels, pipeline, stage)
+        parts = per_device(table, layout, sequence_length, in_flight(layout, float(stage)))
+        if worst is None or parts.peak > worst[0].peak:
+            worst = (parts, stage)
+    assert worst is not None
+    return worst

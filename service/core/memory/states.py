@@ -1,0 +1,135 @@
+"""Bytes of parameters, gradients and optimizer states of one pipeline stage."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from service.core.architecture.network import Network, Placed
+from service.core.architecture.operators import Linear, Weight
+from service.core.formats import Formats
+from service.core.numeric import Number
+from service.core.optimizers import state_bytes, step_copies
+from service.core.parallelism import Kernels, Layout
+from service.core.parameters import ParameterTable, SplitCount
+from service.core.weight_formats import matrix_size
+
+NOTHING = SplitCount(0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+class States(NamedTuple):
+    """Bytes by how model parallelism divides them."""
+
+    parameters: SplitCount
+    gradients: SplitCount
+    optimizer: SplitCount
+    """States and fp32 master copies."""
+    step: SplitCount
+    """Temporaries of an optimizer step."""
+    cached: SplitCount
+    """16-bit copies of the matrices that live from forward to backward under autocast."""
+    unit: SplitCount
+    """The largest layer at compute precision: what ZeRO-3 gathers at once."""
+
+
+class Tally:
+    """A running sum of bytes by split."""
+
+    def __init__(self) -> None:
+        self.amounts = dict.fromkeys(("tensor", "key_value", "whole", "expert"), 0.0)
+        self.heads = 1 << 30
+
+    def add(self, key: str, amount: float) -> None:
+        """Adds bytes to one part."""
+        self.amounts[key] += amount
+
+    def total(self) -> SplitCount:
+        """The sum so far."""
+        return SplitCount(**self.amounts, key_value_heads=float(self.heads))
+
+
+def fold(network: Network, kernels: Kernels, formats: Formats, pipeline: int, stage: int) -> States:
+    """The states of one stage. A tied head on a later stage holds its own copy."""
+    parts = {name: Tally() for name in ("parameters", "gradients", "optimizer", "step", "cached")}
+    units: dict[tuple[int | None, str], Tally] = {}
+    copies = step_copies(kernels.optimizer, kernels.implementation)
+    tied_copy = pipeline > 1 and stage == pipeline - 1
+    for leaf, layers in network.stage(pipeline, stage):
+        unit = units.setdefault((leaf.first_layer, leaf.path[1] if leaf.path[1:] else ""), Tally())
+        heads = getattr(leaf.operator, "key_value_heads", None)
+        for tally in (*parts.values(), unit):
+            tally.heads = min(tally.heads, heads or tally.heads)
+        for weight in leaf.weights():
+            if _is_cast(weight, leaf):
+                _add_cast(parts["cached"], weight, leaf, layers, formats)
+            if weight.alias and not (tied_copy and leaf.first_layer is None and not leaf.reused):
+                continue
+            key = "expert" if leaf.routing else str(weight.split)
+            count = float(leaf.weight_copies * layers)
+            unit.add(key, formats.compute * weight.elements * leaf.weight_copies)
+            stored = _stored_bytes(weight, leaf, network.stored, formats)
+            parts["parameters"].add(key, stored * count)
+            if leaf.frozen:
+                continue
+            elements = weight.elements * count
+            states = state_bytes(weight, leaf, kernels.optimizer, formats)
+            parts["gradients"].add(key, formats.gradient * elements)
+            parts["optimizer"].add(key, states * count + formats.master * elements)
+            parts["step"].add(key, copies * formats.parameter * elements)
+    largest = max(units.values(), key=lambda unit: sum(unit.amounts.values()), default=Tally())
+    totals = {name: tally.total() for name, tally in parts.items()}
+    return States(**totals, unit=largest.total())
+
+
+def _is_cast(weight: Weight, leaf: Placed) -> bool:
+    return isinstance(leaf.operator, Linear) and weight.name == "weight"
+
+
+def _add_cast(tally: Tally, weight: Weight, leaf: Placed, layers: int, formats: Formats) -> None:
+    key = "expert" if leaf.routing else str(weight.split)
+    tally.add(key, formats.cached_weight * weight.elements * leaf.weight_copies * layers)
+
+
+def _stored_bytes(weight: Weight, leaf: Placed, stored: str, formats: Formats) -> float:
+    """Bytes of one tensor: frozen matrices keep the format that the network is stored in."""
+    if not leaf.frozen:
+        return formats.parameter * weight.elements
+    matrix = isinstance(leaf.operator, Linear) and not leaf.operator.head and weight.matrix
+    if stored in ("fp32", "bf16", "fp16") or not matrix:
+        return min(formats.parameter, 2.0) * weight.elements
+    return matrix_size(stored)(*weight.shape[-2:])
+
+
+def from_parameters(table: ParameterTable, kernels: Kernels, formats: Formats) -> States:
+    """The states of a model of which only the number of parameters is known.
+
+    Optimizers whose states depend on shapes are taken as if each weight were a large matrix.
+    """
+    per_parameter = {"adafactor": 0.0, "adamw-8bit": 2.0 * (1.0 + 4.0 / 256), "muon": 4.0}
+    copies = {"adamw": 2.0, "lion": 1.0, "sgd": 0.0, "sgd-momentum": 1.0}
+    name = kernels.optimizer
+    state = copies[name] * formats.state if name in copies else per_parameter[name]
+    step = step_copies(name, kernels.implementation) * formats.parameter
+    return States(
+        scaled(table.held, formats.parameter),
+        scaled(table.trainable, formats.gradient),
+        scaled(table.trainable, state + formats.master),
+        scaled(table.trainable, step),
+        scaled(table.held, formats.cached_weight),
+        scaled(table.layer, formats.compute),
+    )
+
+
+def scaled(count: SplitCount, factor: Number) -> SplitCount:
+    """Each part times the factor."""
+    return SplitCount(
+        count.tensor * factor,
+        count.key_value * factor,
+        count.whole * factor,
+        count.expert * factor,
+        count.key_value_heads,
+    )
+
+
+def on_device(amount: SplitCount, layout: Layout) -> tuple[Number, Number]:
+    """(dense, expert) bytes on one rank of the model-parallel group."""
+    return amount.dense(layout.tensor), amount.expert / layout.expert_ways

@@ -1,0 +1,132 @@
+"""The fold of a network into what the memory formula needs of one pipeline stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from service.core.architecture.activations import Context
+from service.core.architecture.network import Network, Placed
+from service.core.architecture.operators import Linear
+from service.core.formats import Formats, formats
+from service.core.memory import saved, states
+from service.core.memory.saved import Saved
+from service.core.memory.states import States
+from service.core.numeric import Number
+from service.core.parallelism import Kernels
+from service.core.parameters import ParameterTable
+
+
+@dataclass(frozen=True)
+class MemoryTable:
+    """One pipeline stage of a job, in bytes; floats, or arrays once stacked."""
+
+    states: States
+    layers: Saved
+    """Kept of one sample from forward to backward inside the layers."""
+    outside: Saved
+    """Kept outside the layers, the head and the loss not counted."""
+    head: Saved
+    """Kept of the head and the loss; only the micro-batch that runs backward has it."""
+    layer: Saved
+    """Rebuilt at once where layers are recomputed."""
+    layer_backward: Saved
+    """Gradients of activations alive inside one layer."""
+    head_backward: Saved
+    """Gradients alive while the loss runs backward."""
+    key_value_heads: Number
+    lasting_gradients: Number
+    """1 where gradients have a buffer of their own that outlives a step."""
+    offload_optimizer: Number
+    """1 where the optimizer states stay in host memory."""
+    offload_parameters: Number
+
+
+@lru_cache(maxsize=4096)
+def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0) -> MemoryTable:
+    """The table of one stage, folded once for each network and set of kernels."""
+    width = formats(kernels)
+    context = Context(kernels, width)
+    leaves = network.stage(pipeline, stage)
+    inside = [(leaf, float(n)) for leaf, n in leaves if leaf.first_layer is not None]
+    head = [leaf for leaf, _ in leaves if _is_head(leaf)]
+    others = [(leaf, 1.0) for leaf, _ in leaves if leaf.first_layer is None and not _is_head(leaf)]
+    groups = _groups(inside)
+    kept, layer = saved.total(inside, context), Saved()
+    if kernels.recomputation == "full":
+        kept = Saved()
+        for members in groups:
+            entry = saved.layer_input(members[0][0], width.residual)
+            kept = kept.plus(entry.scaled(members[0][1]))
+        layer = _largest([saved.total([(leaf, 1.0) for leaf, _ in m], context) for m in groups])
+    held = states.fold(network, kernels, width, pipeline, stage)
+    return MemoryTable(
+        held,
+        kept,
+        saved.total(others, context),
+        _head_kept(head, context),
+        layer,
+        _largest([saved.widest([leaf for leaf, _ in m], width.compute) for m in groups]),
+        _head_backward(head, context),
+        held.parameters.key_value_heads,
+        *_switches(kernels),
+    )
+
+
+def from_parameters(table: ParameterTable, kernels: Kernels) -> MemoryTable:
+    """The table of a model of which only the parameters are known: no activations."""
+    held = states.from_parameters(table, kernels, formats(kernels))
+    nothing = Saved()
+    heads = table.held.key_value_heads
+    parts = (nothing,) * 6
+    return MemoryTable(held, *parts, heads, *_switches(kernels))
+
+
+def _switches(kernels: Kernels) -> tuple[float, float, float]:
+    return (
+        1.0 if kernels.implementation == "fused" else 0.0,
+        0.0 if kernels.offload == "none" else 1.0,
+        1.0 if kernels.offload == "parameters" else 0.0,
+    )
+
+
+def _is_head(leaf: Placed) -> bool:
+    return isinstance(leaf.operator, Linear) and leaf.operator.head
+
+
+def _groups(inside: list[tuple[Placed, float]]) -> list[list[tuple[Placed, float]]]:
+    found: dict[int | None, list[tuple[Placed, float]]] = {}
+    for leaf, layers in inside:
+        found.setdefault(leaf.first_layer, []).append((leaf, layers))
+    return list(found.values())
+
+
+def _largest(candidates: list[Saved]) -> Saved:
+    """The candidate that is largest at 2,048 tokens on one device."""
+    return max(
+        candidates, key=lambda part: sum(amount.at(2048.0) for amount in part), default=Saved()
+    )
+
+
+def _head_kept(head: list[Placed], context: Context) -> Saved:
+    """The input of the head, and the fp32 log-probabilities that the loss keeps."""
+    if not head:
+        return Saved()
+    result = saved.total([(leaf, 1.0) for leaf in head], context)
+    return result.plus(_logits(head[-1], 4.0))
+
+
+def _head_backward(head: list[Placed], context: Context) -> Saved:
+    """PyTorch's loss makes two fp32 gradients of the logits; a fused one works in place."""
+    if not head:
+        return Saved()
+    return _logits(head[-1], 8.0 if context.modules else 4.0)
+
+
+def _logits(leaf: Placed, element: float) -> Saved:
+    operator = leaf.operator
+    assert isinstance(operator, Linear)
+    return Saved(tensor=leaf.stream.positions().scaled(element * operator.outputs * leaf.uses))
+
+
+__all__ = ["Formats", "MemoryTable", "from_parameters", "tables"]
