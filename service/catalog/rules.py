@@ -1,0 +1,35 @@
+"""What a draft must satisfy beside the other facts: free aliases, known references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.catalog.errors import FieldProblem
+from service.catalog.facts import Draft
+from service.catalog.kinds import PriceFacts
+from service.catalog.snapshot import Snapshot
+
+
+def against(current: Snapshot, item: Draft) -> Sequence[FieldProblem]:
+    """The problems of a draft in the catalog as it stands; none where it may be written."""
+    if isinstance(item.payload, PriceFacts):
+        return _unknown_accelerator(current, item.payload.accelerator)
+    return _taken_aliases(current, item)
+
+
+def _unknown_accelerator(current: Snapshot, name: str) -> Sequence[FieldProblem]:
+    if name in current.shelves["accelerators"].rows:
+        return ()
+    near = current.suggest("accelerators", name)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return [FieldProblem("/accelerator", f"no accelerator is named {name!r}{hint}")]
+
+
+def _taken_aliases(current: Snapshot, item: Draft) -> Sequence[FieldProblem]:
+    shelf = current.shelves[item.kind]
+    problems = []
+    for index, alias in enumerate(getattr(item.payload, "aliases", ())):
+        owner = alias if alias in shelf.rows else shelf.aliases.get(alias, item.name)
+        if owner != item.name:
+            problems.append(FieldProblem(f"/aliases/{index}", f"{alias} already means {owner}"))
+    return problems
