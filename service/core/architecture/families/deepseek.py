@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import gated_mlp, mixture
+from service.core.architecture.families.dense import pre_norm
 from service.core.architecture.families.mixtral import routed
-from service.core.architecture.families.trunk import causal_lm, pre_norm, probability, read, runs
+from service.core.architecture.families.trunk import causal_lm, probability, read, runs
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Attention, Linear, Norm, Operator, Rotary
 

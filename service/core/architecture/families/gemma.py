@@ -7,16 +7,16 @@ Defaults are those of transformers 5.23.0.
 from __future__ import annotations
 
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import AttentionShape, gated_mlp
-from service.core.architecture.families.trunk import (
-    FULL,
-    SLIDING,
+from service.core.architecture.families.dense import (
+    biased,
     dense,
-    grouped,
-    read,
+    every,
+    pre_norm,
     sandwich,
+    swiglu,
     windows,
 )
+from service.core.architecture.families.trunk import read
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Norm
 
@@ -44,37 +44,37 @@ GEMMA2 = GEMMA | {
 GEMMA3 = GEMMA2 | {"vocab_size": 262208, "max_position_embeddings": 131072}
 
 
-def _shape(config: Config, head_norm: Norm | None = None) -> AttentionShape:
-    bias = config.flag("attention_bias")
-    return grouped(config, bias=bias, output_bias=bias, head_norm=head_norm)
-
-
-def geglu(config: Config, field: str = "hidden_activation") -> Block:
+def geglu(config: Config) -> Block:
     """The gated feed-forward with GELU."""
-    inner = config.integer("intermediate_size")
-    return gated_mlp(config.integer("hidden_size"), inner, config.text(field, "gelu"))
+    return swiglu(config, activation="hidden_activation")
 
 
 def gemma(config: Config) -> Network:
     """GemmaForCausalLM."""
     config = read(config, GEMMA)
-    return dense(config, _shape(config), geglu(config, "hidden_act"))
+    return dense(config, biased(config), swiglu(config))
 
 
 def gemma2(config: Config) -> Network:
     """Gemma2ForCausalLM: a sliding window on every other layer, norms around both halves."""
     config = read(config, GEMMA2)
-    pattern = windows(config, lambda i: FULL if i % 2 else SLIDING)
-    return dense(config, _shape(config), geglu(config), arrange=sandwich, windows=pattern)
+    pattern = windows(config, every(2))
+    return dense(config, biased(config), geglu(config), arrange=sandwich, windows=pattern)
 
 
 def gemma3(config: Config) -> Network:
     """Gemma3ForCausalLM (text): five sliding layers to one full, normalised queries and keys."""
     config = read(config, GEMMA3 | {"sliding_window_pattern": 6})
-    every = config.integer("sliding_window_pattern")
-    pattern = windows(config, lambda i: SLIDING if (i + 1) % every else FULL)
-    shape = _shape(config, Norm("norm", 0))
+    pattern = windows(config, every(config.integer("sliding_window_pattern")))
+    shape = biased(config, head_norm=Norm("norm", 0))
     return dense(config, shape, geglu(config), arrange=sandwich, windows=pattern)
 
 
-FAMILIES = {"gemma": gemma, "gemma2": gemma2, "gemma3_text": gemma3}
+def vaultgemma(config: Config) -> Network:
+    """VaultGemmaForCausalLM: Gemma 2 without the norms after each half."""
+    config = read(config, GEMMA2)
+    pattern = windows(config, every(2))
+    return dense(config, biased(config), geglu(config), arrange=pre_norm, windows=pattern)
+
+
+FAMILIES = {"gemma": gemma, "gemma2": gemma2, "gemma3_text": gemma3, "vaultgemma": vaultgemma}

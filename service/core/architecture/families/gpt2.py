@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import AttentionShape, dropped, plain_mlp
-from service.core.architecture.families.trunk import dense, head_width, probability, read, refuse
+from service.core.architecture.families.dense import dense
+from service.core.architecture.families.trunk import head_width, probability, read, refuse
 from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Norm
 

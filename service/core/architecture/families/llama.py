@@ -7,18 +7,13 @@ et al. 2025, arXiv 2505.09388). Defaults are those of transformers 5.23.0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import gated_mlp
-from service.core.architecture.families.trunk import (
-    FULL,
-    SLIDING,
-    dense,
-    grouped,
-    kinds,
-    read,
-    windows,
-)
-from service.core.architecture.network import Block, Network
+from service.core.architecture.families.dense import biased, dense, swiglu, windows
+from service.core.architecture.families.trunk import FULL, SLIDING, grouped, kinds, read, window
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm
 
 LLAMA = {
@@ -54,25 +49,16 @@ QWEN2 = LLAMA | {
 QWEN3 = QWEN2 | {"head_dim": 128}
 
 
-def swiglu(config: Config, bias: bool = False, field: str = "intermediate_size") -> Block:
-    """The gated feed-forward with the names that this line uses."""
-    activation = config.text("hidden_act", "silu")
-    return gated_mlp(config.integer("hidden_size"), config.integer(field), activation, bias)
-
-
 def llama(config: Config) -> Network:
     """LlamaForCausalLM."""
     config = read(config, LLAMA)
-    bias = config.flag("attention_bias")
-    shape = grouped(config, bias=bias, output_bias=bias)
-    return dense(config, shape, swiglu(config, config.flag("mlp_bias")))
+    return dense(config, biased(config), swiglu(config, "mlp_bias"))
 
 
-def mistral(config: Config) -> Network:
+def mistral(config: Config, defaults: Mapping[str, Any] = MISTRAL) -> Network:
     """MistralForCausalLM: a sliding window over all layers."""
-    config = read(config, MISTRAL)
-    window = config.optional("sliding_window", 0, 1 << 40) or None
-    return dense(config, grouped(config, window=window), swiglu(config))
+    config = read(config, defaults)
+    return dense(config, grouped(config, window=window(config)), swiglu(config))
 
 
 def ministral(config: Config) -> Network:
@@ -84,7 +70,7 @@ def ministral(config: Config) -> Network:
 
 def ministral3(config: Config) -> Network:
     """Ministral3ForCausalLM."""
-    return mistral(read(config, MINISTRAL3))
+    return mistral(config, MINISTRAL3)
 
 
 def qwen_windows(config: Config) -> list[int | None]:
@@ -104,9 +90,7 @@ def qwen2(config: Config) -> Network:
 def qwen3(config: Config) -> Network:
     """Qwen3ForCausalLM: each head's queries and keys are normalised."""
     config = read(config, QWEN3)
-    bias = config.flag("attention_bias")
-    norm = Norm("norm", 0)
-    shape = grouped(config, bias=bias, output_bias=bias, head_norm=norm)
+    shape = biased(config, head_norm=Norm("norm", 0))
     return dense(config, shape, swiglu(config), windows=qwen_windows(config))
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import gated_mlp, mixture
+from service.core.architecture.families.dense import dense
 from service.core.architecture.families.llama import LLAMA
-from service.core.architecture.families.trunk import dense, grouped, read
+from service.core.architecture.families.trunk import grouped, read, window
 from service.core.architecture.network import Network
 
 MIXTRAL = LLAMA | {
@@ -35,8 +36,7 @@ def mixtral(config: Config) -> Network:
     hidden, inner = config.integer("hidden_size"), config.integer("intermediate_size")
     expert = gated_mlp(hidden, inner, config.text("hidden_act"))
     experts = routed(config, "num_local_experts", "num_experts_per_tok")
-    window = config.optional("sliding_window", 0, 1 << 40) or None
-    return dense(config, grouped(config, window=window), mixture(hidden, expert, *experts))
+    return dense(config, grouped(config, window=window(config)), mixture(hidden, expert, *experts))
 
 
 FAMILIES = {"mixtral": mixtral}

@@ -7,8 +7,9 @@ those of transformers 5.23.0.
 from __future__ import annotations
 
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import dropped, fused_gated_mlp, plain_mlp
-from service.core.architecture.families.trunk import dense, grouped, parallel, probability, read
+from service.core.architecture.families.decoder import dropped, fused_gated_mlp
+from service.core.architecture.families.dense import dense, parallel, plain
+from service.core.architecture.families.trunk import grouped, probability, read, window
 from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm
 
@@ -43,13 +44,8 @@ def phi(config: Config) -> Network:
         head_norm=norm if config.flag("qk_layernorm") else None,
         residual_dropout=probability(config, "resid_pdrop"),
     )
-    mlp = plain_mlp(
-        hidden,
-        config.integer("intermediate_size"),
-        config.text("hidden_act"),
-        names=("fc1", "fc2"),
-        dropout=probability(config, "resid_pdrop"),
-    )
+    dropout = probability(config, "resid_pdrop")
+    mlp = plain(config, True, ("fc1", "fc2"), dropout=dropout)
     before = dropped(hidden, probability(config, "embd_pdrop"))
     return dense(config, shape, mlp, arrange=parallel, norm=norm, before=before, head_bias=True)
 
@@ -61,7 +57,7 @@ def phi3(config: Config) -> Network:
     shape = grouped(
         config,
         fused="qkv_proj",
-        window=config.optional("sliding_window", 0, 1 << 40) or None,
+        window=window(config),
         residual_dropout=dropout,
     )
     inner = config.integer("intermediate_size")

@@ -13,15 +13,9 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from service.core.architecture.families.config import Config, ConfigError, UnknownArchitecture
-from service.core.architecture.families.decoder import (
-    AttentionShape,
-    Children,
-    attention,
-    head,
-    layer,
-)
+from service.core.architecture.families.decoder import AttentionShape, Children, head, layer
 from service.core.architecture.network import Block, Network
-from service.core.architecture.operators import Embedding, Linear, Norm, Operator, Split
+from service.core.architecture.operators import Embedding, Linear, Operator, Split
 
 Kind = TypeVar("Kind")
 
@@ -178,56 +172,6 @@ def stored_format(config: Config) -> str:
     return FORMATS.get(str(named).removeprefix("torch."), "bf16")
 
 
-Arrange = Callable[[Norm, Block, Block], Children]
-
-
-def pre_norm(norm: Norm, attention: Block, mlp: Block) -> Children:
-    """A norm before each half of the layer (Llama)."""
-    first = replace(norm, name="input_layernorm")
-    return first, attention, replace(norm, name="post_attention_layernorm"), mlp
-
-
-def post_norm(norm: Norm, attention: Block, mlp: Block) -> Children:
-    """A norm after each half of the layer (OLMo 2)."""
-    after = replace(norm, name="post_attention_layernorm")
-    return attention, after, mlp, replace(norm, name="post_feedforward_layernorm")
-
-
-def sandwich(norm: Norm, attention: Block, mlp: Block) -> Children:
-    """A norm before and after each half of the layer (Gemma 2)."""
-    names = ("post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
-    after, before, last = (replace(norm, name=name) for name in names)
-    return replace(norm, name="input_layernorm"), attention, after, before, mlp, last
-
-
-def parallel(norm: Norm, attention: Block, mlp: Block) -> Children:
-    """One norm, whose result both halves read side by side (GPT-J, Cohere)."""
-    return replace(norm, name="input_layernorm"), attention, mlp
-
-
-def dense(
-    config: Config,
-    shape: AttentionShape,
-    mlp: Block,
-    *,
-    arrange: Arrange = pre_norm,
-    norm: Norm | None = None,
-    windows: Sequence[int | None] | None = None,
-    layers: str = "num_hidden_layers",
-    **frame: Any,
-) -> Network:
-    """A decoder whose layers differ at most in their attention window. `frame`: of causal_lm."""
-    norm = norm or Norm("norm", shape.hidden)
-    if windows is None:
-        windows = [shape.window] * config.layers(layers)
-
-    def make(window: int | None) -> Children:
-        return arrange(norm, attention(replace(shape, window=window)), mlp)
-
-    return causal_lm(config, shape.hidden, runs(windows, make), norm, **frame)
-
-
-def windows(config: Config, default: Callable[[int], str]) -> list[int | None]:
-    """The window of each layer, from `layer_types` and `sliding_window`."""
-    window = config.optional("sliding_window", 0, 1 << 40) or None
-    return [window if kind == SLIDING else None for kind in kinds(config, default)]
+def window(config: Config) -> int | None:
+    """`sliding_window` in tokens; None where it is off."""
+    return config.optional("sliding_window", 0, 1 << 40) or None
