@@ -1,0 +1,44 @@
+"""Number and name types of the API: finite, bounded, and never made out of text or booleans."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class ApiModel(BaseModel):
+    """The base of all request and response models: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def _whole(value: Any) -> Any:
+    """Let 8.0 pass as 8; leave everything else to the strict check."""
+    if type(value) is float and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int), Field(strict=True)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+Degree = Annotated[Whole, Field(ge=1, le=65_536)]
+"""A degree of parallelism."""
+DeviceCount = Annotated[Whole, Field(ge=1, le=10_000_000)]
+BatchSize = Annotated[Whole, Field(ge=1, le=100_000_000)]
+SequenceLength = Annotated[Whole, Field(ge=1, le=100_000_000)]
+ParameterCount = Annotated[Whole, Field(ge=1, le=10**17)]
+Amount = Annotated[Real, Field(gt=0, le=1e21)]
+"""A number of tokens or samples."""
+Flops = Annotated[Real, Field(gt=0, le=1e36)]
+Hours = Annotated[Real, Field(gt=0, le=1e15)]
+Usd = Annotated[Real, Field(ge=0, le=1e15)]
+Kilograms = Annotated[Real, Field(gt=0, le=1e15)]
+GridIntensity = Annotated[Real, Field(ge=0, le=2_000)]
+"""gCO2e/kWh; the dirtiest grids stand near 1,000."""
+Pue = Annotated[Real, Field(ge=1, le=5)]
+UsdPerHour = Annotated[Real, Field(ge=0, le=100_000)]
+Share = Annotated[Real, Field(gt=0, le=1)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+"""A name in the catalog; any case, aliases allowed."""

@@ -1,0 +1,129 @@
+"""What is to be done with the model: pre-training, fine-tuning or inference."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from service.api.bounded import Amount, ApiModel, BatchSize, Degree, Name, SequenceLength
+
+Precision = Literal[
+    "fp32", "bf16", "fp16", "bf16-autocast", "fp16-autocast", "bf16-mixed", "fp16-mixed",
+    "fp8-mixed",
+]  # fmt: skip
+Optimizer = Literal[
+    "adamw", "adamw-8bit", "adafactor", "lion", "muon", "sgd", "sgd-momentum"
+]  # fmt: skip
+Recomputation = Literal["none", "selective", "full"]
+AttentionKind = Literal["eager", "sdpa", "flash"]
+Implementation = Literal["fused", "modules"]
+Offload = Literal["none", "optimizer", "parameters"]
+Method = Literal["full", "lora", "qlora"]
+Objective = Literal["sft", "dpo", "ppo", "grpo"]
+Engine = Literal["vllm", "sglang", "tensorrt-llm", "llama.cpp", "transformers"]
+
+
+class TrainingWorkload(ApiModel):
+    """What pre-training and fine-tuning have in common. What is left out gets a default."""
+
+    tokens: Amount | None = Field(
+        None, description="Tokens seen in all. Samples for models without tokens."
+    )
+    sequence_length: SequenceLength | None = Field(None, description="Tokens of one sample.")
+    global_batch_size: BatchSize | None = Field(None, description="Samples an optimizer step.")
+    micro_batch_size: BatchSize | None = Field(
+        None, description="Samples that one device (or model-parallel group) runs at once."
+    )
+    precision: Precision | None = None
+    optimizer: Optimizer | None = None
+    recomputation: Recomputation | None = None
+    attention: AttentionKind | None = None
+    gradient_precision: Literal["fp32", "bf16"] | None = Field(
+        None, description="Where gradients are accumulated under the mixed precisions."
+    )
+    implementation: Implementation | None = Field(
+        None,
+        description="`fused`: Megatron-style kernels; `modules`: PyTorch modules as in "
+        "transformers.",
+    )
+    offload: Offload | None = Field(None, description="What is kept in host memory.")
+
+
+class PretrainingWorkload(TrainingWorkload):
+    """Training all weights from scratch."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "pretraining",
+                    "tokens": 1.5e13,
+                    "sequence_length": 8192,
+                    "global_batch_size": 1024,
+                    "precision": "bf16-mixed",
+                    "optimizer": "adamw",
+                }
+            ]
+        }
+    )
+
+    kind: Literal["pretraining"]
+
+
+class FinetuningWorkload(TrainingWorkload):
+    """Training a finished model further, in full or through adapters."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"kind": "finetuning", "method": "lora", "rank": 16, "tokens": 1e7},
+            ]
+        }
+    )
+
+    kind: Literal["finetuning"]
+    method: Method | None = None
+    rank: Degree | None = Field(None, description="Rank of the adapters.")
+    targets: list[Name] | None = Field(
+        None,
+        max_length=1_000,
+        description="Names of the linear layers with adapters, as `q_proj`; default: all of the "
+        "layers' linear ones.",
+    )
+    objective: Objective | None = None
+    base_format: Name | None = Field(
+        None, description="Format of the frozen weights under qlora, as `nf4-double`."
+    )
+
+
+class InferenceWorkload(ApiModel):
+    """Serving: prompts in, tokens out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "inference",
+                    "prompt_tokens": 1024,
+                    "output_tokens": 256,
+                    "concurrency": 16,
+                    "weights": "bf16",
+                    "kv_cache": "bf16",
+                }
+            ]
+        }
+    )
+
+    kind: Literal["inference"]
+    prompt_tokens: SequenceLength | None = None
+    output_tokens: SequenceLength | None = None
+    concurrency: BatchSize | None = Field(None, description="Sequences in progress at once.")
+    weights: Name | None = Field(None, description="Weight format: `bf16`, `gguf:Q4_K_M` ...")
+    kv_cache: Name | None = Field(None, description="Format of the keys and values.")
+    engine: Engine | None = None
+
+
+Workload = Annotated[
+    PretrainingWorkload | FinetuningWorkload | InferenceWorkload, Field(discriminator="kind")
+]

@@ -1,0 +1,169 @@
+"""The body of an estimate. Only `model` is required; the answer lists every default it used."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, SkipValidation, model_validator
+
+from service.api.bounded import (
+    ApiModel,
+    Degree,
+    DeviceCount,
+    GridIntensity,
+    Name,
+    Pue,
+    UsdPerHour,
+    Whole,
+)
+from service.api.request_models import ModelSpec
+from service.api.request_workloads import Workload
+
+ZeroStage = Annotated[Whole, Field(ge=0, le=3)]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        raise ValueError("a date is a string such as 2026-03-01")
+    return value
+
+
+Date = Annotated[datetime.date, BeforeValidator(_text, json_schema_input_type=datetime.date)]
+
+
+class Hardware(ApiModel):
+    """The devices: which, and how many."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"accelerator": "h100-sxm", "count": 512}]}
+    )
+
+    accelerator: Name | None = None
+    count: DeviceCount | None = Field(
+        None, description="Default: the fewest devices that the job fits on."
+    )
+
+
+class LayoutSpec(ApiModel):
+    """Degrees of parallelism. Left out altogether, the service chooses the best one that fits."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"tensor": 4, "pipeline": 2, "zero_stage": 1}]}
+    )
+
+    tensor: Degree | None = None
+    pipeline: Degree | None = None
+    context: Degree | None = None
+    expert: Degree | None = None
+    expert_tensor: Degree | None = None
+    zero_stage: ZeroStage | None = Field(
+        None, description="0 none, 1 optimizer states, 2 and gradients, 3 and parameters (FSDP)."
+    )
+    shard_group: DeviceCount | None = Field(
+        None, description="Data-parallel ranks that ZeRO shards over; default: all of them."
+    )
+    sequence_parallel: bool | None = Field(None, strict=True)
+    interleave: Degree | None = Field(
+        None, description="Model chunks a pipeline stage (virtual stages)."
+    )
+
+
+class Site(ApiModel):
+    """Where the devices stand: a cloud region, a country, or a grid intensity of your own."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"region": "gcp/us-central1"}]})
+
+    region: Name | None = None
+    country: str | None = Field(None, pattern="^[A-Za-z]{2,3}$", description="ISO 3166 code.")
+    grid_gco2e_per_kwh: GridIntensity | None = None
+    pue: Pue | None = Field(None, description="Power usage effectiveness of the building.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Site:
+        given = (self.region, self.country, self.grid_gco2e_per_kwh)
+        if sum(value is not None for value in given) > 1:
+            raise ValueError("give one of region, country and grid_gco2e_per_kwh")
+        return self
+
+
+class Pricing(ApiModel):
+    """What a device costs: a figure of your own, or the catalog's for a provider and a term."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"usd_per_device_hour": 2.5}, {"provider": "aws"}]}
+    )
+
+    usd_per_device_hour: UsdPerHour | None = None
+    provider: Name | None = None
+    term: Name | None = Field(None, description="`on-demand`, `spot`, `reserved` ...")
+    region: Name | None = None
+    as_of: Date | None = Field(None, description="Prices as they stood on that day.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Pricing:
+        named = (self.provider, self.term, self.region, self.as_of)
+        if self.usd_per_device_hour is not None and any(value is not None for value in named):
+            raise ValueError(
+                "usd_per_device_hour stands alone; leave out provider, term, region and as_of"
+            )
+        return self
+
+
+class EstimateRequest(ApiModel):
+    """A model, what is to be done with it, and on what. Only `model` is required."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": {"kind": "catalog", "name": "llama-3.1-8b"},
+                    "workload": {
+                        "kind": "pretraining",
+                        "tokens": 1.5e13,
+                        "sequence_length": 8192,
+                        "global_batch_size": 1024,
+                        "micro_batch_size": 1,
+                        "precision": "bf16-mixed",
+                        "optimizer": "adamw",
+                        "recomputation": "selective",
+                        "attention": "flash",
+                    },
+                    "hardware": {"accelerator": "h100-sxm", "count": 512},
+                    "layout": {"tensor": 4, "zero_stage": 1, "sequence_parallel": True},
+                    "site": {"region": "gcp/us-central1"},
+                    "pricing": {"usd_per_device_hour": 2.5},
+                }
+            ]
+        }
+    )
+
+    model: ModelSpec
+    workload: Workload | None = None
+    hardware: Hardware | None = None
+    layout: LayoutSpec | None = None
+    site: Site | None = None
+    pricing: Pricing | None = None
+    cluster: Name | None = Field(
+        None, description="A cluster whose recorded runs calibrate the answer."
+    )
+    as_of: Date | None = Field(None, description="Answer with the catalog as it stood on that day.")
+
+
+class BatchRequest(ApiModel):
+    """Unlike requests in one call. Each is read by itself and gets its own answer or problem."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "requests": [
+                        {"model": {"kind": "catalog", "name": "gpt2"}},
+                        {"model": {"kind": "size", "parameters": 7000000000}},
+                    ]
+                }
+            ]
+        }
+    )
+
+    requests: list[SkipValidation[EstimateRequest]] = Field(min_length=1, max_length=1_000)

@@ -1,0 +1,144 @@
+"""From pydantic's findings to sentences that say what to change, with pointers into the body."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.api.bounded import ApiModel
+from service.api.problems import FieldError, ProblemError
+
+SHOWN = 20
+"""At most so many findings are shown."""
+_SECTIONS = ("body", "query", "path", "header", "cookie")
+
+
+def problem(findings: Sequence[Any], body: Any) -> ProblemError:
+    """The problem for what pydantic found wrong with a request."""
+    errors = tuple(field_error(finding, body) for finding in findings[:SHOWN])
+    first = errors[0]
+    where = first.pointer if first.parameter is None else first.parameter
+    more = f" ({len(findings) - 1} more to correct)" if len(findings) > 1 else ""
+    return ProblemError("invalid-request", f"{where or 'the body'} {first.detail}{more}", errors)
+
+
+def field_error(finding: Mapping[str, Any], body: Any) -> FieldError:
+    """One finding; `loc` may or may not begin with the section of the request."""
+    loc = tuple(finding["loc"])
+    section = loc[0] if loc and loc[0] in _SECTIONS else "body"
+    if loc and loc[0] == section:
+        loc = loc[1:]
+    detail, suggestions = sentence(finding, loc)
+    if section != "body":
+        name = ".".join(str(part) for part in loc)
+        return FieldError(detail, parameter=name, suggestions=suggestions)
+    path = located(loc, body)
+    if finding["type"].startswith("union_tag"):
+        path = [*path, str(finding["ctx"]["discriminator"]).strip("'")]
+    return FieldError(detail, pointer=pointer(path), suggestions=suggestions)
+
+
+def located(loc: Iterable[Any], body: Any) -> list[Any]:
+    """The path of a finding in the body: pydantic's location without the tags of unions."""
+    path: list[Any] = []
+    current = body
+    for part in loc:
+        if isinstance(current, Mapping) and part not in current and current.get("kind") == part:
+            continue
+        path.append(part)
+        try:
+            current = current[part]
+        except (KeyError, IndexError, TypeError):
+            current = None
+    return path
+
+
+def pointer(path: Iterable[Any]) -> str:
+    """The JSON pointer (RFC 6901) of a path."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+_SENTENCES = {
+    "missing": "is required",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be a string",
+    "string_unicode": "must be valid Unicode",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_long": "must have at most {max_length} items",
+    "too_short": "must have at least {min_length} items",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "union_tag_invalid": "must be one of {expected_tags}",
+    "union_tag_not_found": "is required",
+    "date_from_datetime_parsing": "must be a date such as 2026-03-01",
+    "date_parsing": "must be a date such as 2026-03-01",
+    "date_type": "must be a date such as 2026-03-01",
+}
+
+
+def sentence(finding: Mapping[str, Any], loc: Sequence[Any]) -> tuple[str, tuple[str, ...]]:
+    """What to change, and names that may have been meant."""
+    kind, context = finding["type"], finding.get("ctx") or {}
+    if kind == "extra_forbidden":
+        return _unknown_field(str(loc[-1]) if loc else "")
+    if kind in ("literal_error", "union_tag_invalid"):
+        return _unknown_choice(kind, finding, context)
+    template = _SENTENCES.get(kind)
+    if template is None:
+        return str(finding["msg"]).removeprefix("Value error, "), ()
+    return template.format(**context), ()
+
+
+def _unknown_field(name: str) -> tuple[str, tuple[str, ...]]:
+    near = tuple(difflib.get_close_matches(name[:60], _field_names(), 3, cutoff=0.7))
+    if not near:
+        return "is not a field here; leave it out", ()
+    if near[0] == name:
+        return f"is not a field here; it is one of {_field_names()[name]}", ()
+    return f"is not a field here; did you mean {' or '.join(near)}?", near
+
+
+def _unknown_choice(
+    kind: str, finding: Mapping[str, Any], context: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...]]:
+    expected = str(context["expected" if kind == "literal_error" else "expected_tags"])
+    choices = [part.strip(" '") for part in expected.replace(" or ", ", ").split(", ")]
+    given = context.get("tag", finding.get("input"))
+    near: list[str] = []
+    if isinstance(given, str):
+        near = difflib.get_close_matches(given[:60].lower(), choices, 1, cutoff=0.6)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"must be one of {', '.join(choices)}{hint}", tuple(near)
+
+
+@cache
+def _field_names() -> Mapping[str, str]:
+    """Every field of every API model, and the model that has it."""
+    found: dict[str, str] = {}
+    waiting: list[type[BaseModel]] = [ApiModel]
+    while waiting:
+        model = waiting.pop()
+        waiting.extend(model.__subclasses__())
+        for name, field in model.model_fields.items():
+            found.setdefault(field.alias or name, model.__name__)
+    return found
