@@ -65,9 +65,13 @@ def dense(
     norm: Norm | None = None,
     windows: Sequence[int | None] | None = None,
     layers: str = "num_hidden_layers",
+    ends: bool = True,
     **frame: Any,
 ) -> Network:
-    """A decoder whose layers differ at most in their attention window. `frame`: of causal_lm."""
+    """A decoder whose layers differ at most in their attention window.
+
+    `ends`: a norm follows the last layer. `frame`: arguments of causal_lm.
+    """
     norm = norm or Norm("norm", shape.hidden)
     if windows is None:
         windows = [shape.window] * config.layers(layers)
@@ -75,7 +79,7 @@ def dense(
     def make(size: int | None) -> Children:
         return arrange(norm, attention(replace(shape, window=size)), mlp)
 
-    return causal_lm(config, shape.hidden, runs(windows, make), norm, **frame)
+    return causal_lm(config, shape.hidden, runs(windows, make), norm if ends else None, **frame)
 
 
 def windows(config: Config, default: Callable[[int], str]) -> list[int | None]:

@@ -52,8 +52,8 @@ def probability(config: Config, name: str) -> float:
 
 def head_width(config: Config, hidden: int, heads: int, name: str = "num_attention_heads") -> int:
     """The width of one head where the config does not give it."""
-    if heads > hidden:
-        raise ConfigError(config.where(name), f"{name} exceeds the hidden size")
+    if hidden % heads:
+        raise ConfigError(config.where(name), f"{name} must divide the hidden size")
     return hidden // heads
 
 
@@ -116,6 +116,7 @@ def causal_lm(
     before: Children = (),
     after: Children = (),
     head_bias: bool = False,
+    head_rows: int | None = None,
     names: tuple[str, str] = ("embed_tokens", "lm_head"),
     limit: str = "max_position_embeddings",
 ) -> Network:
@@ -131,7 +132,7 @@ def causal_lm(
         *layers,
         *((Block("norm", (norm,)),) if norm else ()),
         *after,
-        *_head(config, width, rows, head_bias, names[1]),
+        *_head(config, width, head_rows or rows, head_bias, names[1]),
     )
     return Network(
         "",
