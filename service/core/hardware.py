@@ -46,6 +46,7 @@ class Accelerator:
             devices_per_node=self.devices_per_node,
             tdp_watts=self.tdp_watts,
             idle_watts=self.idle_watts,
+            wide_peak_flops=self.peak_for(_NOT_BELOW_16_BITS.get(number_format, number_format)),
         )
 
     def peak_for(self, number_format: str) -> float:
@@ -66,6 +67,8 @@ _WIDER: Mapping[str, tuple[str, ...]] = {
     "fp4": ("fp4", "fp8", "bf16", "fp16", "fp32"),
 }
 
+_NOT_BELOW_16_BITS: Mapping[str, str] = {"fp8": "bf16", "int8": "bf16", "fp4": "bf16"}
+
 
 @dataclass(frozen=True)
 class Device:
@@ -79,3 +82,5 @@ class Device:
     devices_per_node: Number
     tdp_watts: Number
     idle_watts: Number
+    wide_peak_flops: Number = 0.0
+    """Peak of the parts that stay at 16 bits where the products are narrower (attention, head)."""

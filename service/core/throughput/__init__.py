@@ -1,0 +1,39 @@
+"""How long an optimizer step takes.
+
+`stages` folds a network once, `step` evaluates the formula on floats or arrays, `predict` adds
+the interval that measured runs give it.
+"""
+
+from service.core.throughput.coefficients import Coefficients, coefficients, generation
+from service.core.throughput.predictions import (
+    Prediction,
+    billed_factor,
+    device,
+    model_flops,
+    model_flops_utilization,
+    predict,
+)
+from service.core.throughput.stages import Stages, stages
+from service.core.throughput.steptime import StateBytes, StepTime, state_bytes, step
+from service.core.throughput.work import Work, WorkTable, table
+
+__all__ = [
+    "Coefficients",
+    "Prediction",
+    "Stages",
+    "StateBytes",
+    "StepTime",
+    "Work",
+    "WorkTable",
+    "billed_factor",
+    "coefficients",
+    "device",
+    "generation",
+    "model_flops",
+    "model_flops_utilization",
+    "predict",
+    "stages",
+    "state_bytes",
+    "step",
+    "table",
+]

@@ -1,0 +1,72 @@
+"""The pipeline stages of a job that can be the slowest, folded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from service.core.architecture.network import Network
+from service.core.numeric import Number
+from service.core.parallelism import Kernels
+from service.core.throughput.work import Work, WorkTable, table
+
+
+class Stages(NamedTuple):
+    """The work of a pipeline for samples of one length; floats, or arrays once stacked."""
+
+    whole: Work
+    """The sum over all stages."""
+    slowest: tuple[Work, ...]
+    """The stages of which one is the slowest."""
+    key_value_heads: Number
+
+
+@lru_cache(maxsize=4096)
+def stage_tables(network: Network, kernels: Kernels, pipeline: int) -> tuple[WorkTable, ...]:
+    """Tables of the stages that no other stage exceeds in every field."""
+    if pipeline == 1:
+        return (table(network, kernels),)
+    found = [table(network, kernels, pipeline, stage) for stage in _distinct(network, pipeline)]
+    return tuple(
+        candidate
+        for candidate in found
+        if not any(_exceeds(other, candidate) for other in found if other is not candidate)
+    )
+
+
+def _distinct(network: Network, pipeline: int) -> Iterator[int]:
+    """One stage of each content: how many layers of each kind, and which end."""
+    seen = set()
+    layers, groups = network.layers, network.layer_groups()
+    for stage in range(pipeline):
+        start, stop = layers * stage // pipeline, layers * (stage + 1) // pipeline
+        held = tuple(
+            max(0, min(stop, group.first + group.count) - max(start, group.first))
+            for group in groups
+        )
+        content = (held, stage == 0, stage == pipeline - 1)
+        if content not in seen:
+            seen.add(content)
+            yield stage
+
+
+def _exceeds(a: WorkTable, b: WorkTable) -> bool:
+    """Whether `a` is at least `b` in every field."""
+    pairs = ((a.fixed, b.fixed), (a.linear, b.linear), (a.square, b.square))
+    windows = dict(a.windowed)
+    return all(x >= y for p, q in pairs for x, y in zip(p, q, strict=True)) and all(
+        windows.get(window, 0.0) >= amount for window, amount in b.windowed
+    )
+
+
+@lru_cache(maxsize=8192)
+def stages(network: Network, kernels: Kernels, pipeline: int, sequence_length: float) -> Stages:
+    """The stages of a job, for samples of that length."""
+    whole = table(network, kernels)
+    slowest = stage_tables(network, kernels, pipeline)
+    return Stages(
+        whole.at(sequence_length),
+        tuple(stage.at(sequence_length) for stage in slowest),
+        whole.key_value_heads,
+    )

@@ -1,0 +1,233 @@
+"""Seconds of one optimizer step.
+
+    step = (m - 1 + 1) T_max + (sum T - T_max) / v + data + optimizer
+
+`T` is the time of one micro-batch on one stage, forward and backward; the second term is the
+pipeline bubble with `v` chunks a stage (Narayanan et al. 2021, arXiv 2104.04473, section 2.2, for
+equal stages). A stage takes the longer of what its kernels and exposed collectives take and of
+what the host takes to launch them:
+
+    T = max(products + attention + traffic + collectives, kernels * launch)
+
+A product of [m, k] by [k, n] takes its FLOPs at the efficiency of large products, and the part of
+its traffic that they do not hide; both are sums over the products of the stage, so a stage is
+folded once (`work`) and every layout is evaluated from the sums.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from service.core.communication import (
+    Links,
+    calls_seconds,
+    exchange_seconds_per_byte,
+    gather_seconds_per_byte,
+    reduce_seconds_per_byte,
+    send_seconds_per_byte,
+)
+from service.core.formats import formats
+from service.core.hardware import Device
+from service.core.numeric import Number, maximum, minimum, where
+from service.core.parallelism import Kernels, Layout
+from service.core.throughput.coefficients import Coefficients
+from service.core.throughput.stages import Stages
+from service.core.throughput.work import Work
+
+
+class StepTime(NamedTuple):
+    """Seconds of one optimizer step, by what takes them; floats or arrays."""
+
+    total_seconds: Number
+    compute_seconds: Number
+    """Kernels of the slowest stage, over all its micro-batches."""
+    tensor_seconds: Number
+    context_seconds: Number
+    expert_seconds: Number
+    data_seconds: Number
+    """The part of gradient and parameter traffic that is not hidden."""
+    pipeline_seconds: Number
+    """The bubble, and messages between stages."""
+    optimizer_seconds: Number
+
+
+class StateBytes(NamedTuple):
+    """Bytes a parameter that a step moves."""
+
+    gradient: float
+    """Reduced over the data-parallel ranks."""
+    parameter: float
+    """Gathered by the ranks that hold a shard."""
+    optimizer: float
+    """Read and written in memory by the optimizer."""
+
+
+_STATES = {"adamw": 2.0, "lion": 1.0, "sgd": 0.0, "sgd-momentum": 1.0, "adamw-8bit": 0.5}
+_FOREACH_PASSES = 2.5
+"""PyTorch's default optimizers run several passes over the states where fused ones run one."""
+
+
+def state_bytes(kernels: Kernels) -> StateBytes:
+    """Bytes a trained parameter that an optimizer step reads, writes and communicates."""
+    width = formats(kernels)
+    states = _STATES.get(kernels.optimizer, 1.5) * width.state
+    passes = _FOREACH_PASSES if kernels.implementation == "modules" else 1.0
+    moved = 2.0 * width.gradient + passes * (
+        width.gradient + 2.0 * (width.master or width.parameter) + 2.0 * states
+    )
+    return StateBytes(width.gradient, width.compute, moved + width.parameter)
+
+
+class _Rates(NamedTuple):
+    """Seconds a unit of each field of Work, in its order, in one micro-batch of a layout."""
+
+    product: Number
+    wide: Number
+    attention: Number
+    io: Number
+    element: Number
+    whole: Number
+    """Ways that sequence parallelism divides what the tensor group does not."""
+    tensor: Number
+    context: Number
+    expert: Number
+    send: Number
+    tensor_call: Number
+    expert_call: Number
+
+
+def step(
+    stages: Stages,
+    kernels_bytes: StateBytes,
+    layout: Layout,
+    device: Device,
+    fitted: Coefficients,
+) -> StepTime:
+    """Seconds of one optimizer step of a job; floats or arrays."""
+    links = Links(
+        device.scale_up_bandwidth * fitted.inside_efficiency,
+        device.scale_out_bandwidth * fitted.outside_efficiency,
+        device.devices_per_node,
+        fitted.call_seconds,
+    )
+    rates = _rates(layout, device, fitted, links)
+    heads = minimum(layout.tensor, stages.key_value_heads)
+    slow = _slowest([_stage(work, heads, layout, rates, fitted) for work in stages.slowest])
+    total = _stage(stages.whole, heads, layout, rates, fitted)
+    states = _slowest(
+        [_states(w, kernels_bytes, layout, device, fitted, links) for w in stages.slowest]
+    )
+    micro_batches = layout.micro_batches
+    bubble = maximum(total[0] - slow[0], 0.0) / layout.interleave
+    _, kernels, tensor, context, expert, send = (part * micro_batches for part in slow)
+    _, reduced, gathered, optimizer = states
+    hidden = fitted.data_overlap * slow[0]
+    data = maximum(reduced - hidden, 0.2 * reduced) + micro_batches * maximum(
+        gathered - hidden, 0.05 * gathered
+    )
+    return StepTime(
+        slow[0] * micro_batches + bubble + data + optimizer,
+        kernels,
+        tensor,
+        context,
+        expert,
+        data,
+        bubble + send,
+        optimizer,
+    )
+
+
+def _slowest(parts: list[tuple[Number, ...]]) -> tuple[Number, ...]:
+    """Of several stages' parts, those of the stage whose first part is largest."""
+    best = parts[0]
+    for other in parts[1:]:
+        later = other[0] > best[0]
+        best = tuple(where(later, b, a) for a, b in zip(best, other, strict=True))
+    return best
+
+
+def _rates(layout: Layout, device: Device, fitted: Coefficients, links: Links) -> _Rates:
+    tensor, context = layout.tensor, layout.context
+    wide_peak = where(device.wide_peak_flops > 0, device.wide_peak_flops, device.peak_flops)
+    moved = device.memory_bandwidth * fitted.memory_efficiency
+    expert_stride = where(layout.expert_tensor > 1, 1.0, tensor * context) / 1.0
+    share = layout.micro_batch_size / context
+    return _Rates(
+        share / (device.peak_flops * fitted.product_efficiency),
+        share / (wide_peak * fitted.product_efficiency),
+        share / (tensor * wide_peak * fitted.attention_efficiency),
+        share * fitted.io_share / moved,
+        share / moved,
+        where(layout.sequence_parallel > 0, tensor, 1.0),
+        share * reduce_seconds_per_byte(tensor, 1.0, links),
+        layout.micro_batch_size * gather_seconds_per_byte(context, tensor, links),
+        share / tensor * exchange_seconds_per_byte(layout.expert, expert_stride, links),
+        share / tensor * send_seconds_per_byte(layout.devices / layout.pipeline, links),
+        calls_seconds(tensor, links),
+        calls_seconds(layout.expert, links),
+    )
+
+
+def _stage(
+    work: Work, heads: Number, layout: Layout, rates: _Rates, fitted: Coefficients
+) -> tuple[Number, ...]:
+    """(seconds, kernels, tensor, context, expert, send) of one micro-batch on one stage."""
+    tensor = layout.tensor
+    products = (
+        (work.product_tensor + work.product_expert) / tensor
+        + work.product_key_value / heads
+        + work.product_whole / rates.whole
+    ) * rates.product + work.head_product / tensor * rates.wide
+    io = (
+        (work.io_tensor + work.io_expert) / tensor
+        + work.io_whole
+        + work.io_expert_whole * layout.expert_tensor / tensor
+    ) * rates.io
+    elements = (
+        (work.element_tensor + work.element_expert + work.pairs) / tensor
+        + work.element_whole / rates.whole
+        + work.element_expert_whole * layout.expert_tensor / tensor
+    ) * rates.element
+    weights = (
+        work.weight_tensor / tensor + work.weight_whole + work.weight_expert / layout.expert_ways
+    ) * (rates.io * layout.context / layout.micro_batch_size)
+    kernels = products + io + elements + weights + work.attention * rates.attention
+    reduced = work.tensor_payload * rates.tensor + work.tensor_calls * rates.tensor_call
+    ring = work.context_payload / heads * rates.context
+    context = maximum(ring - 0.5 * kernels, 0.1 * ring)
+    exchanged = work.expert_payload * rates.expert + work.expert_calls * rates.expert_call
+    sent = where(layout.pipeline > 1, work.boundary_payload * rates.send * layout.interleave, 0.0)
+    busy = kernels + reduced + context + exchanged + sent
+    seconds = maximum(busy, work.kernels * fitted.launch_seconds)
+    return seconds, kernels + (seconds - busy), reduced, context, exchanged, sent
+
+
+def _states(
+    work: Work,
+    widths: StateBytes,
+    layout: Layout,
+    device: Device,
+    fitted: Coefficients,
+    links: Links,
+) -> tuple[Number, ...]:
+    """(all, reduced once, gathered for each micro-batch, optimizer) seconds of a stage's states."""
+    tensor, zero = layout.tensor, layout.zero_stage
+    dense = work.trained_tensor / tensor + work.trained_whole
+    expert = work.trained_expert / layout.expert_ways
+    held = work.held_tensor / tensor + work.held_whole
+    held_expert = work.held_expert / layout.expert_ways
+    ranks = layout.data * layout.context
+    dense_gather = gather_seconds_per_byte(ranks, tensor, links)
+    expert_gather = gather_seconds_per_byte(layout.expert_shards, layout.expert_ways, links)
+    once = widths.gradient + where(zero >= 1, widths.parameter, widths.gradient)
+    reduced = where(zero >= 3, 0.0, once) * (dense * dense_gather + expert * expert_gather)
+    each = where(zero >= 3, 1.0, 0.0)
+    gathered = each * (
+        (2.0 * widths.parameter * held + widths.parameter * dense) * dense_gather
+        + (2.0 * widths.parameter * held_expert + widths.parameter * expert) * expert_gather
+    )
+    shards = where(zero >= 1, layout.shards, 1.0)
+    expert_shards = where(zero >= 1, layout.expert_shards, 1.0)
+    moved = widths.optimizer * (dense / shards + expert / expert_shards)
+    optimizer = moved / (device.memory_bandwidth * fitted.memory_efficiency)
+    return reduced + gathered + optimizer, reduced, gathered, optimizer

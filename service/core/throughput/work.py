@@ -1,0 +1,259 @@
+"""The fold of a network into the work of one pipeline stage: what the time formula needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from service.core.architecture.network import Network, Placed
+from service.core.architecture.operators import Attention, Embedding, Linear, Scan
+from service.core.architecture.polynomial import Polynomial
+from service.core.architecture.traffic import Choice, Moved, Passes, moved
+from service.core.compute import attention_flops, windowed_pairs
+from service.core.formats import formats
+from service.core.numeric import Number
+from service.core.parallelism import Kernels
+
+FLASH_BACKWARD = 2.5
+"""FLOPs of flash attention's backward pass over its forward pass (Dao 2023, arXiv 2307.08691)."""
+
+
+class Work(NamedTuple):
+    """Work of one stage: sums over forward, backward and recomputation.
+
+    Fields in the first group are for one sample of a set length, before model parallelism
+    divides them; those in the second for one micro-batch; those in the third for one step.
+    Floats, or arrays once stacked.
+    """
+
+    product_tensor: Number = 0.0
+    """FLOPs that the tensor group divides."""
+    product_key_value: Number = 0.0
+    product_whole: Number = 0.0
+    product_expert: Number = 0.0
+    attention: Number = 0.0
+    """FLOPs at 16 bits, masks taken into account."""
+    head_product: Number = 0.0
+    """FLOPs at 16 bits of the output projection."""
+    io_tensor: Number = 0.0
+    """Bytes that products read and write, their weights not counted."""
+    io_whole: Number = 0.0
+    io_expert: Number = 0.0
+    io_expert_whole: Number = 0.0
+    element_tensor: Number = 0.0
+    """Bytes that element-wise kernels move."""
+    element_whole: Number = 0.0
+    element_expert: Number = 0.0
+    element_expert_whole: Number = 0.0
+    pairs: Number = 0.0
+    """Bytes of attention matrices that are written out."""
+    tensor_payload: Number = 0.0
+    """Bytes that the tensor group sums over its ranks."""
+    expert_payload: Number = 0.0
+    """Bytes that tokens bring to their experts and back."""
+    context_payload: Number = 0.0
+    """Bytes of keys and values that the context group passes round."""
+    boundary_payload: Number = 0.0
+    """Bytes handed to the next stage and back."""
+
+    weight_tensor: Number = 0.0
+    """Bytes of weights read and gradients accumulated for each micro-batch."""
+    weight_whole: Number = 0.0
+    weight_expert: Number = 0.0
+    kernels: Number = 0.0
+    tensor_calls: Number = 0.0
+    expert_calls: Number = 0.0
+
+    held_tensor: Number = 0.0
+    """Parameters held."""
+    held_whole: Number = 0.0
+    held_expert: Number = 0.0
+    trained_tensor: Number = 0.0
+    """Parameters trained."""
+    trained_whole: Number = 0.0
+    trained_expert: Number = 0.0
+
+    def plus(self, other: Work, times: float = 1.0) -> Work:
+        """The sum with `times` the other, field by field."""
+        return Work(*(a + times * b for a, b in zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True)
+class WorkTable:
+    """The work of one stage for any sequence length."""
+
+    fixed: Work
+    """For one sample of no tokens (vision towers), and all that has nothing to do with samples."""
+    linear: Work
+    """For each token of a sample."""
+    square: Work
+    """For each token squared."""
+    windowed: tuple[tuple[float, float], ...] = ()
+    """(window in tokens, attention FLOPs a pair) of sliding-window attention."""
+    key_value_heads: float = 1.0
+
+    def at(self, sequence_length: Number) -> Work:
+        """The work for samples of that length."""
+        s = sequence_length
+        work = Work(
+            *(
+                a + s * (b + s * c) if c else a + s * b if b else a
+                for a, b, c in zip(self.fixed, self.linear, self.square, strict=True)
+            )
+        )
+        if not self.windowed:
+            return work
+        attention = work.attention
+        for window, per_pair in self.windowed:
+            attention = attention + per_pair * windowed_pairs(s, window)
+        return work._replace(attention=attention)
+
+
+@dataclass
+class _Sum:
+    fixed: dict[str, float]
+    linear: dict[str, float]
+    square: dict[str, float]
+    windowed: dict[float, float]
+
+    def add(self, field: str, amount: Polynomial, times: float = 1.0) -> None:
+        for target, part in zip((self.fixed, self.linear, self.square), amount, strict=True):
+            if part:
+                target[field] = target.get(field, 0.0) + part * times
+
+    def constant(self, field: str, amount: float) -> None:
+        self.fixed[field] = self.fixed.get(field, 0.0) + amount
+
+
+@lru_cache(maxsize=8192)
+def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0) -> WorkTable:
+    """The work of one pipeline stage, folded once."""
+    total = _Sum({}, {}, {}, {})
+    choice = Choice(kernels, formats(kernels))
+    heads = 1 << 30
+    tied_copy = pipeline > 1 and stage == pipeline - 1
+    for leaf, count in network.stage(pipeline, stage):
+        _add_products(total, leaf, count, choice)
+        _add_traffic(total, leaf, count, choice)
+        _add_payloads(total, leaf, count, choice)
+        _add_weights(total, leaf, count, choice, tied_copy)
+        heads = min(heads, getattr(leaf.operator, "key_value_heads", None) or heads)
+    total.add(
+        "boundary_payload", Polynomial(0.0, 2.0 * choice.formats.residual * network.hidden_size)
+    )
+    return WorkTable(
+        Work(**total.fixed),
+        Work(**total.linear),
+        Work(**total.square),
+        tuple(sorted(total.windowed.items())),
+        float(heads),
+    )
+
+
+def _again(leaf: Placed, kernels: Kernels) -> float:
+    """Forward passes that recomputation adds."""
+    return 1.0 if kernels.recomputation == "full" and leaf.first_layer is not None else 0.0
+
+
+def _add_products(total: _Sum, leaf: Placed, count: int, choice: Choice) -> None:
+    kernels = choice.kernels
+    if isinstance(leaf.operator, Attention):
+        _add_attention(total, leaf, count, kernels)
+        return
+    passes = (2.0 if leaf.frozen else 3.0) + _again(leaf, kernels)
+    flops = leaf.stream.positions().scaled(leaf.operator.flops() * leaf.uses * count * passes)
+    total.add(_kind(leaf), flops)
+
+
+def _kind(leaf: Placed) -> str:
+    operator = leaf.operator
+    if leaf.routing is not None:
+        return "product_expert"
+    if isinstance(operator, Scan):
+        return "product_tensor"
+    if not isinstance(operator, Linear) or operator.split == "none":
+        return "product_whole"
+    if operator.head:
+        return "head_product"
+    return "product_key_value" if operator.key_value_heads else "product_tensor"
+
+
+def _add_attention(total: _Sum, leaf: Placed, count: int, kernels: Kernels) -> None:
+    operator = leaf.operator
+    assert isinstance(operator, Attention)
+    eager = kernels.attention == "eager"
+    again = _again(leaf, kernels)
+    if eager:
+        passes = 3.0 + max(again, 1.0 if kernels.recomputation == "selective" else 0.0)
+    else:
+        passes = 1.0 + FLASH_BACKWARD + again
+    flops = attention_flops(leaf).scaled(count * passes)
+    if eager or not operator.causal:
+        total.add("attention", flops)
+    elif operator.window is None:
+        total.add("attention", flops.scaled(0.5))
+    else:
+        per_pair = operator.pair_flops() * leaf.uses * count * passes
+        total.windowed[operator.window] = total.windowed.get(operator.window, 0.0) + per_pair
+
+
+def _add_traffic(total: _Sum, leaf: Placed, count: int, choice: Choice) -> None:
+    passes = moved(leaf, choice)
+    amount = _all_passes(leaf, passes, choice.kernels)
+    positions = leaf.stream.positions().scaled(leaf.uses * count)
+    expert = leaf.routing is not None
+    total.add("io_expert" if expert else "io_tensor", positions, amount.io_tensor)
+    total.add("io_expert_whole" if expert else "io_whole", positions, amount.io_whole)
+    total.add("element_expert" if expert else "element_tensor", positions, amount.tensor)
+    total.add("element_expert_whole" if expert else "element_whole", positions, amount.whole)
+    repeats = leaf.uses / leaf.routing.active if leaf.routing else leaf.uses
+    total.constant("kernels", amount.kernels * repeats * count)
+    if amount.pair and isinstance(leaf.operator, Attention):
+        keys = leaf.operator.keys or leaf.stream
+        total.add("pairs", leaf.stream.pairs(keys).scaled(leaf.uses * count * amount.pair))
+
+
+def _all_passes(leaf: Placed, passes: Passes, kernels: Kernels) -> Moved:
+    amount = passes.forward.scaled(1.0 + _again(leaf, kernels)).plus(passes.backward)
+    attention = isinstance(leaf.operator, Attention) and kernels.attention == "eager"
+    if attention and kernels.recomputation == "selective":
+        return amount.plus(passes.forward)
+    return amount
+
+
+def _add_payloads(total: _Sum, leaf: Placed, count: int, choice: Choice) -> None:
+    operator, element = leaf.operator, choice.formats.compute
+    passes = 2.0 + _again(leaf, choice.kernels)
+    positions = leaf.stream.positions().scaled(leaf.uses * count * element)
+    if isinstance(operator, Attention):
+        width = operator.key_value_heads * (operator.key_dim + operator.value_dim)
+        total.add("context_payload", positions, width * (1.0 + passes))
+    elif isinstance(operator, Embedding) and operator.input:
+        total.add("tensor_payload", positions, float(operator.width))
+        total.constant("tensor_calls", 1.0 * count)
+    elif isinstance(operator, Linear) and operator.head:
+        total.add("tensor_payload", positions, float(operator.inputs))
+        total.constant("tensor_calls", 3.0 * count)
+    elif isinstance(operator, Linear) and operator.split == "row":
+        kind = "expert" if leaf.routing else "tensor"
+        ways = 2.0 if leaf.routing else 1.0
+        total.add(f"{kind}_payload", positions, ways * passes * operator.outputs)
+        total.constant(f"{kind}_calls", ways * passes * count)
+
+
+def _add_weights(total: _Sum, leaf: Placed, count: int, choice: Choice, tied_copy: bool) -> None:
+    widths = choice.formats
+    reads = 2.0 + _again(leaf, choice.kernels)
+    for weight in leaf.weights():
+        kind = "expert" if leaf.routing else "whole" if weight.split == "whole" else "tensor"
+        elements = float(weight.elements * leaf.weight_copies * count)
+        if not isinstance(leaf.operator, Embedding):
+            moved_bytes = reads * widths.compute + (0.0 if leaf.frozen else 2.0 * widths.gradient)
+            total.constant(f"weight_{kind}", moved_bytes * elements)
+        copied = tied_copy and leaf.first_layer is None and not leaf.reused
+        if weight.alias and not copied:
+            continue
+        total.constant(f"held_{kind}", elements)
+        if not leaf.frozen:
+            total.constant(f"trained_{kind}", elements)
