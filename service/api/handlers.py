@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.api import validation
 from service.api.context import request_id
@@ -64,10 +65,22 @@ async def _on_http(request: Request, error: Exception) -> Response:
     kind, detail = _HTTP_KINDS.get(error.status_code, ("request-refused", str(error.detail)))
     if error.status_code == 400:
         kind, detail = "malformed-request", "The body cannot be read as JSON in UTF-8."
-    problem = ProblemError(
-        kind, detail, headers=dict(error.headers or {}), status=error.status_code
-    )
-    return response(request, problem)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return response(request, ProblemError(kind, detail, headers=headers, status=error.status_code))
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the path takes: a router by itself names those of one route only."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in ("GET", "POST", "PUT", "DELETE")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
 
 
 async def _on_catalog(request: Request, error: Exception) -> Response:

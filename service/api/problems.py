@@ -100,7 +100,9 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
         self.status = status or KINDS[kind].status
 
-    def document(self, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
+    def document(
+        self, instance: str | None = None, request_id: str | None = None
+    ) -> dict[str, Any]:
         """The members of the problem document."""
         members: dict[str, Any] = {
             "type": f"/problems/{self.kind}",

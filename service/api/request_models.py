@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from service.api.bounded import ApiModel, Name, ParameterCount
 
-_TINY_LLAMA = {
+_TINY_LLAMA: JsonDict = {
     "model_type": "llama",
     "hidden_size": 2048,
     "intermediate_size": 8192,

@@ -16,7 +16,7 @@ LARGEST_ARCHITECTURE = 512_000
 class HuggingFaceArchitecture(Payload):
     """A config.json as it is."""
 
-    kind: Literal["huggingface"] = "huggingface"
+    kind: Literal["huggingface"]
     config: dict[str, Any]
 
     @model_validator(mode="after")
@@ -29,7 +29,7 @@ class HuggingFaceArchitecture(Payload):
 class LayersArchitecture(Payload):
     """A hand-written list of layers."""
 
-    kind: Literal["layers"] = "layers"
+    kind: Literal["layers"]
     layers: list[Any] = Field(min_length=1)
 
 

@@ -1,0 +1,145 @@
+"""Facts of the catalog as callers read and write them, and the queries that find them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.catalog.facts import Provenance, Slug
+from service.catalog.kinds import (
+    AcceleratorFacts,
+    ClaimFacts,
+    ModelFacts,
+    PriceFacts,
+    RegionFacts,
+    ReportFacts,
+)
+
+CatalogKind = Literal["models", "accelerators", "regions", "prices", "claims", "reports"]
+
+
+class StampedProvenance(Provenance):
+    """Where a fact comes from, and when the catalog learnt it."""
+
+    version: int | None = Field(None, description="Set by the catalog; ignored when sent.")
+    recorded_at: str | None = Field(None, description="Set by the catalog; ignored when sent.")
+
+
+class ModelDocument(ModelFacts):
+    """A reference model: its architecture and where it comes from."""
+
+    name: Slug
+    provenance: StampedProvenance
+
+
+class AcceleratorDocument(AcceleratorFacts):
+    """An accelerator type; every figure is for one device."""
+
+    name: Slug
+    provenance: StampedProvenance
+
+
+class RegionDocument(RegionFacts):
+    """A cloud region, a country, a state, or a provider's fleet."""
+
+    name: Slug
+    provenance: StampedProvenance
+
+
+class PriceDocument(PriceFacts):
+    """One line of a price list."""
+
+    name: Slug
+    provenance: StampedProvenance
+
+
+class ClaimDocument(ClaimFacts):
+    """A published statement."""
+
+    name: Slug
+    provenance: StampedProvenance
+
+
+class ReportDocument(ReportFacts):
+    """What was published about one training run."""
+
+    name: Slug
+    provenance: StampedProvenance
+
+
+Document = (
+    ModelDocument
+    | AcceleratorDocument
+    | RegionDocument
+    | PriceDocument
+    | ClaimDocument
+    | ReportDocument
+)
+Item = TypeVar("Item", bound=BaseModel)
+
+
+class PageOf(BaseModel, Generic[Item]):
+    """Some facts in the order of their names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: list[Item]
+    next: str | None = Field(description="The cursor of the next page; null on the last.")
+
+
+class PageQuery(BaseModel):
+    """How to leaf through the facts of a kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: str | None = Field(None, max_length=400, description="`next` of the page before.")
+    q: str | None = Field(None, max_length=200, description="Looked for in names and titles.")
+    as_of: datetime.date | None = None
+
+    def filters(self) -> dict[str, object]:
+        """What the payload must hold."""
+        return self.model_dump(exclude=set(PageQuery.model_fields))
+
+
+Filter = Annotated[str, Field(max_length=200)]
+
+
+class ModelQuery(PageQuery):
+    """Which models."""
+
+    family: Filter | None = None
+    modality: Filter | None = None
+
+
+class AcceleratorQuery(PageQuery):
+    """Which accelerators."""
+
+    vendor: Filter | None = None
+    device_kind: Filter | None = None
+
+
+class RegionQuery(PageQuery):
+    """Which places."""
+
+    scope: Filter | None = None
+    provider: Filter | None = None
+    country: Filter | None = None
+
+
+class PriceQuery(PageQuery):
+    """Which prices."""
+
+    provider: Filter | None = None
+    accelerator: Filter | None = None
+    region: Filter | None = None
+    term: Filter | None = None
+
+
+class ReportQuery(PageQuery):
+    """Which reports."""
+
+    model: Filter | None = None
+    accelerator: Filter | None = None

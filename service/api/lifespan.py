@@ -1,0 +1,57 @@
+"""Start and stop: open the catalog, keep it fresh, close it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from service.catalog.errors import StoreUnavailable
+from service.catalog.store import Store
+
+logger = logging.getLogger("service")
+RETRY_SECONDS = 1.0
+
+
+def prepare(store: Store) -> None:
+    """Read the catalog. An embedded database is migrated and seeded first."""
+    if store.embedded:
+        store.migrate()
+        store.seed()
+    store.refresh()
+
+
+async def _until_prepared(store: Store) -> None:
+    told = ""
+    while True:
+        try:
+            await asyncio.to_thread(prepare, store)
+            store.follow()
+            return
+        except StoreUnavailable as error:
+            if str(error) != told:
+                told = str(error)
+                logger.warning("not ready: %s", told)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Serve while the catalog is open; a database that is away does not keep us from starting."""
+    store: Store = app.state.store
+    settings = app.state.settings
+    if not settings.api_keys and settings.loopback and settings.writes != "closed":
+        logger.warning("no API keys are set: anybody on this machine may write to the catalog")
+    task = asyncio.create_task(_until_prepared(store))
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(task), 10)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(store.close)
