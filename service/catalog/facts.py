@@ -30,7 +30,9 @@ class Payload(BaseModel):
     def text(self) -> str:
         """Canonical JSON: sorted keys, no defaults; equal content has equal text."""
         values = self.model_dump(mode="json", exclude_defaults=True)
-        return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(
+            values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
 
 
 class Provenance(BaseModel):
