@@ -190,11 +190,12 @@ def mixture(
     active: float,
     router_bias: bool = False,
     shared: Children = (),
+    router: str = "gate",
 ) -> Block:
     """A router, `count` experts of which `active` work on a token, and shared parts."""
-    router = Block("router", (Linear("gate", hidden, count, router_bias),))
+    choice = Block("router", (Linear(router, hidden, count, router_bias),))
     experts = Block("experts", expert.children, routing=Routing(count, active))
-    return Block("mixture", (router, experts, *shared))
+    return Block("mixture", (choice, experts, *shared))
 
 
 def layer(*children: Block | Operator, repeat: int = 1, shared: bool = False) -> Block:

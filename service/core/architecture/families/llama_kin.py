@@ -254,11 +254,12 @@ def exaone4(config: Config) -> Network:
     """Exaone4ForCausalLM: norms after each half, normalised queries and keys."""
     config = read(config, EXAONE4)
     shape = grouped(config, head_norm=Norm("norm", 0))
-    pattern = windows(config, _exaone_pattern(config))
+    pattern = windows(config, exaone_pattern(config))
     return dense(config, shape, swiglu(config), arrange=post_norm, windows=pattern)
 
 
-def _exaone_pattern(config: Config) -> Callable[[int], str]:
+def exaone_pattern(config: Config) -> Callable[[int], str]:
+    """Which layers slide: a number, or letters such as `LLLG` in older configs."""
     letters = config.get("sliding_window_pattern")
     if window(config) is None:
         return every(1)
