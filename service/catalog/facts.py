@@ -25,7 +25,9 @@ PartialDate = Annotated[str, StringConstraints(pattern=r"^\d{4}(-(0[1-9]|1[0-2])
 class Payload(BaseModel):
     """The typed content of a fact. Unknown fields, NaN and infinity are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
     def text(self) -> str:
         """Canonical JSON: sorted keys, no defaults; equal content has equal text."""

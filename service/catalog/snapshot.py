@@ -140,8 +140,8 @@ class Snapshot:
     """When the newest row was written."""
     digest: str
     """Of every row in order: equal digests, equal catalogs."""
-    shelves: Mapping[str, Shelf]
-    history: Sequence[Sequence[Row]]
+    shelves: Mapping[str, Shelf] = field(repr=False)
+    history: Sequence[Sequence[Row]] = field(repr=False)
     """Every row that ever was, in the order of writing, in pieces."""
     _earlier: dict[str, Snapshot] = field(default_factory=dict, repr=False)
 
@@ -290,7 +290,8 @@ def _encoded(name: str) -> str:
 
 
 def _decoded(cursor: str) -> str:
+    padded = cursor + "=" * (-len(cursor) % 4)
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
         raise ValueError("the cursor was not made by this service") from None
