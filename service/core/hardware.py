@@ -32,6 +32,9 @@ class Accelerator:
     embodied_kgco2e: tuple[float, float, float]
     """Low, central, high; kgCO2e for the card, cradle to gate."""
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     def device(self, number_format: str) -> Device:
         """The numbers of this accelerator for arithmetic in one format.
 

@@ -4,7 +4,7 @@
 `worst_stage` finds the pipeline stage that needs most, `interval` says how sure that is.
 """
 
-from service.core.memory.intervals import interval
+from service.core.memory.intervals import bounds, interval
 from service.core.memory.peak import (
     MemoryParts,
     in_flight,
@@ -18,6 +18,7 @@ from service.core.memory.tables import MemoryTable, from_parameters, tables
 __all__ = [
     "MemoryParts",
     "MemoryTable",
+    "bounds",
     "from_parameters",
     "in_flight",
     "interval",

@@ -4,7 +4,7 @@
 the interval that measured runs give it.
 """
 
-from service.core.throughput.coefficients import Coefficients, coefficients, generation
+from service.core.throughput.coefficients import Coefficients, bounds, coefficients, generation
 from service.core.throughput.predictions import (
     Prediction,
     billed_factor,
@@ -26,6 +26,7 @@ __all__ = [
     "Work",
     "WorkTable",
     "billed_factor",
+    "bounds",
     "coefficients",
     "device",
     "generation",

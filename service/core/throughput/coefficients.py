@@ -64,3 +64,10 @@ def _coefficients(group: str, implementation: str) -> Coefficients:
 def coefficients(accelerator: Accelerator, kernels: Kernels) -> Coefficients:
     """The coefficients for a job on an accelerator."""
     return _coefficients(generation(accelerator), kernels.implementation)
+
+
+def bounds(accelerator: Accelerator) -> tuple[float, float]:
+    """Log-ratios of the 90 % interval to the step time: wider where nothing was measured."""
+    intervals = document()["intervals"]
+    found = intervals.get(generation(accelerator), intervals["general"])
+    return found["low"], found["high"]

@@ -10,7 +10,7 @@ from service.core.architecture.network import Network
 from service.core.hardware import Accelerator, Device
 from service.core.numeric import Number
 from service.core.parallelism import Kernels, Layout
-from service.core.throughput.coefficients import coefficients, document
+from service.core.throughput.coefficients import bounds, coefficients, document
 from service.core.throughput.stages import stages
 from service.core.throughput.steptime import StepTime, state_bytes, step
 from service.core.uncertainty import Interval, relative
@@ -39,8 +39,7 @@ def predict(
         device(accelerator, kernels.compute_format),
         coefficients(accelerator, kernels),
     )
-    bounds = document()["intervals"]["general"]
-    return Prediction(relative(parts.total_seconds, bounds["low"], bounds["high"]), parts)
+    return Prediction(relative(parts.total_seconds, *bounds(accelerator)), parts)
 
 
 def device(accelerator: Accelerator, number_format: str) -> Device:

@@ -1,0 +1,224 @@
+"""One training job from end to end: memory, time, money, energy and carbon from one description.
+
+`prepare` folds the network and looks up what the named choices decide; `evaluate` is arithmetic
+on numbers alone, so the same lines answer one request (floats) and a sweep (arrays).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from service.core import compute, energy, memory, throughput
+from service.core.architecture.network import Network
+from service.core.carbon import Operational, Water, embodied_kgco2e, operational, water
+from service.core.cost import cost_usd
+from service.core.energy import EnergyParts, PowerEnvelope
+from service.core.hardware import Accelerator, Device
+from service.core.memory import MemoryParts, MemoryTable
+from service.core.numeric import Number, minimum, where
+from service.core.parallelism import Kernels, Layout
+from service.core.throughput import Coefficients, Stages, StateBytes, StepTime
+from service.core.uncertainty import Interval, product, relative
+
+SERVER_SHARE_KGCO2E = Interval(160.0, 60.0, 560.0)
+"""One accelerator's share of making the rest of its server; kgCO2e, by method. Central:
+BoaviztAPI 2.5.0's p4d.24xlarge (5,600 kg) less its eight cards, over eight; low: cloud-carbon-
+footprint's 1,000 kg a server with memory, over eight and halved; high: EcoLogits' 5,700 kg less
+its cards' 1,200 kg, over eight."""
+
+FITS, AT_RISK, DOES_NOT_FIT = 0, 1, 2
+ADMISSION = ("fits", "at_risk", "does_not_fit")
+"""Names of the admission codes."""
+
+
+class Site(NamedTuple):
+    """Where the job runs; gCO2e/kWh and litres/kWh. None where no factor is known."""
+
+    grid: Number
+    pue: Number
+    market: Number | None = None
+    marginal: Number | None = None
+    wue: Number | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the model, the named choices and the accelerator decide of a job."""
+
+    memory_stages: Sequence[tuple[MemoryTable, Number]]
+    """The pipeline stages of which one needs most, with their indices."""
+    work: Stages
+    state_bytes: StateBytes
+    device: Device
+    coefficients: Coefficients
+    envelope: PowerEnvelope
+    power_slope: Number
+    card_kgco2e: Interval
+    sample_flops: Number
+    """Model FLOPs of one sample, forward and backward, causal attention at half."""
+    recomputed_flops: Number
+    """FLOPs of one sample that recomputation repeats."""
+    sequence_length: Number
+    tokens_per_sample: Number
+    memory_bounds: tuple[Number, Number]
+    time_bounds: tuple[Number, Number]
+    """Log-ratios of the calibrated 90 % intervals."""
+
+
+@lru_cache(maxsize=1024)
+def prepare(
+    network: Network,
+    kernels: Kernels,
+    accelerator: Accelerator,
+    pipeline: int,
+    sequence_length: float,
+) -> Prepared:
+    """Fold and look up; floats."""
+    stages = memory.stages_that_can_win(network, pipeline)
+    flops = compute.table(network)
+    forward = flops.forward(sequence_length)
+    repeated = {"full": forward, "selective": flops.attention.at(sequence_length)}
+    return Prepared(
+        memory_stages=tuple(
+            (memory.tables(network, kernels, pipeline, stage), float(stage)) for stage in stages
+        ),
+        work=throughput.stages(network, kernels, pipeline, sequence_length),
+        state_bytes=throughput.state_bytes(kernels),
+        device=throughput.device(accelerator, kernels.compute_format),
+        coefficients=throughput.coefficients(accelerator, kernels),
+        envelope=energy.power_envelope(
+            accelerator.name, accelerator.tdp_watts, accelerator.idle_watts
+        ),
+        power_slope=energy.power_slope(kernels.compute_format),
+        card_kgco2e=_card(accelerator),
+        sample_flops=flops.training(sequence_length),
+        recomputed_flops=repeated.get(kernels.recomputation, 0.0),
+        sequence_length=sequence_length,
+        tokens_per_sample=sequence_length if network.tokens else 1.0,
+        memory_bounds=memory.bounds(kernels.implementation),
+        time_bounds=throughput.bounds(accelerator),
+    )
+
+
+def _card(accelerator: Accelerator) -> Interval:
+    low, central, high = accelerator.embodied_kgco2e
+    return Interval(central, low, high)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The answer for a training job; floats, or arrays of one shape in a sweep."""
+
+    memory: MemoryParts
+    peak_bytes: Interval
+    capacity_bytes: Number
+    stage: Number
+    """Index of the pipeline stage whose devices need most."""
+    admission: Number
+    """FITS, AT_RISK or DOES_NOT_FIT."""
+    step: StepTime
+    step_seconds: Interval
+    tokens_per_second_per_device: Interval
+    model_flops_utilization: Interval
+    wall_clock_seconds: Interval
+    device_hours: Interval
+    usd: Interval
+    energy: EnergyParts
+    operational: Operational
+    embodied_kgco2e: Interval
+    total_kgco2e: Interval
+    water: Water
+
+    @property
+    def margin_bytes(self) -> Number:
+        """Capacity less the expected peak."""
+        return self.capacity_bytes - self.peak_bytes.value
+
+
+def evaluate(
+    job: Prepared, layout: Layout, tokens: Number, site: Site, usd_per_device_hour: Number
+) -> Estimate:
+    """The whole estimate of a prepared job; floats or arrays."""
+    parts, stage = _memory(job, layout)
+    peak = relative(parts.peak, *job.memory_bounds)
+    step = throughput.step(job.work, job.state_bytes, layout, job.device, job.coefficients)
+    seconds = relative(step.total_seconds, *job.time_bounds)
+    batch = layout.global_batch_size
+    step_tokens = batch * job.tokens_per_sample
+    at_peak = layout.devices * job.device.peak_flops
+    utilization = minimum_of(seconds.inverse(batch * job.sample_flops / at_peak), 1.0)
+    steps = tokens / step_tokens
+    wall_clock = product(seconds, throughput.billed_factor()).times(steps)
+    hours = wall_clock.times(layout.devices / 3600.0)
+    used = energy.training_energy(
+        hours,
+        job.envelope,
+        minimum_of(utilization.times(1.0 + job.recomputed_flops / job.sample_flops), 1.0),
+        job.power_slope,
+        site.pue,
+        minimum(step.compute_seconds / step.total_seconds, 1.0),
+    )
+    emitted = operational(used.total_kwh, site.grid, site.market, site.marginal)
+    made = embodied_kgco2e(hours.value, job.card_kgco2e, SERVER_SHARE_KGCO2E)
+    return Estimate(
+        memory=parts,
+        peak_bytes=peak,
+        capacity_bytes=job.device.memory_bytes,
+        stage=stage,
+        admission=admission(peak, job.device.memory_bytes),
+        step=step,
+        step_seconds=seconds,
+        tokens_per_second_per_device=seconds.inverse(step_tokens / layout.devices),
+        model_flops_utilization=utilization,
+        wall_clock_seconds=wall_clock,
+        device_hours=hours,
+        usd=cost_usd(hours, usd_per_device_hour),
+        energy=used,
+        operational=emitted,
+        embodied_kgco2e=made,
+        total_kgco2e=added(emitted.location_kgco2e, made),
+        water=water(used.it_kwh, used.total_kwh, site.wue),
+    )
+
+
+def _memory(job: Prepared, layout: Layout) -> tuple[MemoryParts, Number]:
+    """The parts of the stage that needs most, and its index."""
+    table, stage = job.memory_stages[0]
+    sequence = job.sequence_length
+    best = memory.per_device(table, layout, sequence, memory.in_flight(layout, stage))
+    for table, index in job.memory_stages[1:]:
+        other = memory.per_device(table, layout, sequence, memory.in_flight(layout, index))
+        later = other.peak > best.peak
+        best = MemoryParts(*(where(later, b, a) for a, b in zip(best, other, strict=True)))
+        stage = where(later, index, stage)
+    return best, stage
+
+
+def admission(peak: Interval, capacity: Number) -> Number:
+    """FITS where the whole interval is below the capacity, DOES_NOT_FIT where it is above."""
+    return where(peak.high <= capacity, FITS, where(peak.low > capacity, DOES_NOT_FIT, AT_RISK))
+
+
+def minimum_of(interval: Interval, limit: float) -> Interval:
+    """The interval with nothing above the limit."""
+    return Interval(*(minimum(bound, limit) for bound in interval))
+
+
+def added(a: Interval, b: Interval) -> Interval:
+    """The sum of two quantities whose errors may go together: bounds add up."""
+    return Interval(a.value + b.value, a.low + b.low, a.high + b.high)
+
+
+def limited_by(parts: MemoryParts) -> str:
+    """The largest part of the memory; floats only."""
+    named = {
+        "parameters": parts.parameters_bytes,
+        "gradients": parts.gradients_bytes,
+        "optimizer": parts.optimizer_bytes,
+        "activations": parts.activations_bytes + parts.temporaries_bytes,
+        "overhead": parts.overhead_bytes,
+    }
+    return max(named, key=lambda name: named[name])
