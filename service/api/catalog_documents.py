@@ -17,6 +17,9 @@ from service.catalog.kinds import (
     ReportFacts,
 )
 
+NameInPath = Annotated[
+    Slug | None, Field(description="Always in an answer; may be left out of what is sent.")
+]
 CatalogKind = Literal["models", "accelerators", "regions", "prices", "claims", "reports"]
 
 
@@ -30,42 +33,42 @@ class StampedProvenance(Provenance):
 class ModelDocument(ModelFacts):
     """A reference model: its architecture and where it comes from."""
 
-    name: Slug
+    name: NameInPath = None
     provenance: StampedProvenance
 
 
 class AcceleratorDocument(AcceleratorFacts):
     """An accelerator type; every figure is for one device."""
 
-    name: Slug
+    name: NameInPath = None
     provenance: StampedProvenance
 
 
 class RegionDocument(RegionFacts):
     """A cloud region, a country, a state, or a provider's fleet."""
 
-    name: Slug
+    name: NameInPath = None
     provenance: StampedProvenance
 
 
 class PriceDocument(PriceFacts):
     """One line of a price list."""
 
-    name: Slug
+    name: NameInPath = None
     provenance: StampedProvenance
 
 
 class ClaimDocument(ClaimFacts):
     """A published statement."""
 
-    name: Slug
+    name: NameInPath = None
     provenance: StampedProvenance
 
 
 class ReportDocument(ReportFacts):
     """What was published about one training run."""
 
-    name: Slug
+    name: NameInPath = None
     provenance: StampedProvenance
 
 

@@ -1,0 +1,219 @@
+"""The answer of an estimate. A section that cannot be answered is null, and a warning says why."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from service.api.bounded import ApiModel
+
+
+class Predicted(ApiModel):
+    """A predicted number with the bounds that hold nine outcomes in ten (see provenance)."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ParametersSection(ApiModel):
+    """Exact counts; tied weights count once."""
+
+    total: int
+    active: int = Field(description="Used by one token: without the experts not chosen.")
+    embedding: int | None = Field(None, description="The token embedding.")
+    trainable: int | None = Field(None, description="What the workload trains, adapters included.")
+    by_component: dict[str, int] = Field(description="By part of the network.")
+
+
+class ComputeSection(ApiModel):
+    """Matrix FLOPs; a multiply-add is 2, causal attention counts half."""
+
+    forward_flops_per_token: float
+    training_flops: float | None = Field(
+        None, description="Forward and backward over all tokens, without recomputation."
+    )
+
+
+class PerDeviceMemory(ApiModel):
+    """Bytes on the device that needs most."""
+
+    parameters_bytes: float
+    gradients_bytes: float
+    optimizer_bytes: float
+    activations_bytes: float
+    overhead_bytes: float
+
+
+class MemorySection(ApiModel):
+    """Peak memory of one device."""
+
+    per_device: PerDeviceMemory
+    peak_bytes: Predicted
+    capacity_bytes: float | None = None
+
+
+class TimeSection(ApiModel):
+    """How long it takes."""
+
+    step_seconds: Predicted
+    tokens_per_second_per_device: Predicted
+    model_flops_utilization: Predicted | None = None
+    wall_clock_seconds: Predicted | None = None
+    device_hours: Predicted | None = None
+
+
+class ServingSection(ApiModel):
+    """What an inference workload gets out of its devices."""
+
+    weights_bytes: float
+    kv_cache_bytes_per_token: float
+    max_concurrency: int | None = None
+    prefill_seconds: Predicted | None = None
+    decode_seconds_per_token: Predicted | None = None
+    output_tokens_per_second: Predicted | None = None
+    usd_per_million_output_tokens: Predicted | None = None
+    joules_per_output_token: Predicted | None = None
+
+
+class CostSection(ApiModel):
+    """Money; the price's source stands in the assumptions."""
+
+    usd: Predicted
+    usd_per_device_hour: float
+
+
+class CarbonSection(ApiModel):
+    """Energy and emissions. The three operational figures answer different questions."""
+
+    energy_kwh: Predicted = Field(description="The building (PUE) included.")
+    operational_kgco2e: Predicted = Field(description="Location-based: the grid's average.")
+    market_kgco2e: Predicted | None = Field(None, description="After the operator's contracts.")
+    marginal_kgco2e: Predicted | None = None
+    embodied_kgco2e: Predicted = Field(
+        description="Share of making the hardware; the bounds are methods, not a probability."
+    )
+    total_kgco2e: Predicted = Field(description="Location-based and embodied.")
+    water_on_site_litres: Predicted | None = None
+    included: list[str] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
+
+
+class ComputeOptimalSection(ApiModel):
+    """The best size for the same training FLOPs, and how this job compares."""
+
+    parameters: Predicted
+    tokens: Predicted
+    tokens_per_parameter: float
+    verdict: Literal["undertrained", "compute_optimal", "overtrained"]
+    law: str
+
+
+class Change(ApiModel):
+    """A change of the request that makes the job fit."""
+
+    patch: dict[str, Any] = Field(description="RFC 7396 merge patch of the request.")
+    effect: str
+
+
+class VerdictSection(ApiModel):
+    """Whether the job may start."""
+
+    admission: Literal["fits", "at_risk", "does_not_fit"]
+    limited_by: str = Field(description="The largest part of the device's memory.")
+    margin_bytes: float = Field(description="Capacity less the expected peak.")
+    smallest_changes: list[Change] = Field(default_factory=list)
+
+
+class LayoutSection(ApiModel):
+    """How the job is spread over devices."""
+
+    devices: int
+    data: int
+    tensor: int
+    pipeline: int
+    context: int
+    expert: int
+    expert_tensor: int
+    zero_stage: int
+    shard_group: int | None = None
+    sequence_parallel: bool
+    interleave: int
+    micro_batch_size: int
+    global_batch_size: int
+    micro_batches: int
+
+
+class Assumption(ApiModel):
+    """One value that the answer rests on, and where it comes from."""
+
+    field: str = Field(description="The field of the request that would change it.")
+    value: Any
+    origin: Literal["request", "catalog", "default", "calibration", "search"]
+    source: str | None = None
+
+
+class Warned(ApiModel):
+    """Something that the caller should know; `code` is stable."""
+
+    code: str
+    message: str
+
+
+class Provenance(ApiModel):
+    """What made the answer: same request and same provenance, same bytes."""
+
+    estimator: str = Field(description="Version of the program.")
+    catalog: str = Field(description="State of the catalog.")
+    calibration: str = Field(description="The fitted coefficients.")
+    interval: float = Field(description="Level of the intervals.")
+
+
+class _Answer(ApiModel):
+    assumptions: list[Assumption]
+    warnings: list[Warned]
+    provenance: Provenance
+
+
+class EstimateResponse(_Answer):
+    """Everything that can be said of the job."""
+
+    parameters: ParametersSection | None
+    compute: ComputeSection | None
+    memory: MemorySection | None
+    time: TimeSection | None
+    serving: ServingSection | None
+    cost: CostSection | None
+    carbon: CarbonSection | None
+    compute_optimal: ComputeOptimalSection | None
+    verdict: VerdictSection | None
+    layout: LayoutSection | None
+
+
+class ParametersResponse(_Answer):
+    """The parameters of /estimate."""
+
+    parameters: ParametersSection | None
+
+
+class MemoryResponse(_Answer):
+    """The memory of /estimate, with the layout and the verdict that belong to it."""
+
+    memory: MemorySection | None
+    layout: LayoutSection | None
+    verdict: VerdictSection | None
+
+
+class TrainingTimeResponse(_Answer):
+    """The time of /estimate, with the work and the layout that it follows from."""
+
+    compute: ComputeSection | None
+    time: TimeSection | None
+    layout: LayoutSection | None
+
+
+class CarbonResponse(_Answer):
+    """The carbon of /estimate."""
+
+    carbon: CarbonSection | None
