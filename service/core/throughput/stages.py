@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+
+import numpy as np
 
 from service.core.architecture.network import Network
 from service.core.numeric import Number
@@ -28,11 +30,11 @@ def stage_tables(network: Network, kernels: Kernels, pipeline: int) -> tuple[Wor
     if pipeline == 1:
         return (table(network, kernels),)
     found = [table(network, kernels, pipeline, stage) for stage in _distinct(network, pipeline)]
-    return tuple(
-        candidate
-        for candidate in found
-        if not any(_exceeds(other, candidate) for other in found if other is not candidate)
-    )
+    kept: list[WorkTable] = []
+    for candidate in found:
+        if not any(_exceeds(other, candidate) for other in kept):
+            kept = [other for other in kept if not _exceeds(candidate, other)] + [candidate]
+    return tuple(kept)
 
 
 def _distinct(network: Network, pipeline: int) -> Iterator[int]:
@@ -70,3 +72,18 @@ def stages(network: Network, kernels: Kernels, pipeline: int, sequence_length: f
         tuple(stage.at(sequence_length) for stage in slowest),
         whole.key_value_heads,
     )
+
+
+def stack(items: Sequence[Stages]) -> Stages:
+    """Several jobs' stages as one, each field an array with a job an element."""
+    slots = max(len(item.slowest) for item in items)
+    padded = [item.slowest + item.slowest[:1] * (slots - len(item.slowest)) for item in items]
+    return Stages(
+        _stacked([item.whole for item in items]),
+        tuple(_stacked([works[slot] for works in padded]) for slot in range(slots)),
+        np.array([item.key_value_heads for item in items], dtype=float),
+    )
+
+
+def _stacked(works: Sequence[Work]) -> Work:
+    return Work(*np.array(works, dtype=float).T.copy())

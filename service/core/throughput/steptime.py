@@ -198,7 +198,8 @@ def _stage(
     exchanged = work.expert_payload * rates.expert + work.expert_calls * rates.expert_call
     sent = where(layout.pipeline > 1, work.boundary_payload * rates.send * layout.interleave, 0.0)
     busy = kernels + reduced + context + exchanged + sent
-    seconds = maximum(busy, work.kernels * fitted.launch_seconds)
+    calls = work.tensor_calls * rates.tensor_call + work.expert_calls * rates.expert_call
+    seconds = maximum(busy, work.kernels * fitted.launch_seconds + calls)
     return seconds, kernels + (seconds - busy), reduced, context, exchanged, sent
 
 
