@@ -12,7 +12,7 @@ migrate: .venv/run.stamp
 	$(BIN)/python -m service migrate
 
 test: .venv/test.stamp
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest
 
 soak: .venv/test.stamp
 	$(BIN)/python -m pytest -m soak

@@ -1,0 +1,1 @@
+"""Benchmarks: what a claim about speed or size rests on. `make bench` runs them all."""
