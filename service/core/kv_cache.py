@@ -70,7 +70,7 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> CacheTable:
     for leaf, layers in network.stage(pipeline, stage):
         operator = leaf.operator
         if isinstance(operator, Scan):
-            state += operator.state_elements * leaf.uses * layers
+            state += (operator.state_elements + operator.conv_state) * leaf.uses * layers
         if not isinstance(operator, Attention) or not _decodes(leaf):
             continue
         elements = operator.cache_elements() * leaf.uses * layers

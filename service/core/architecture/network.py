@@ -40,6 +40,8 @@ class Block:
     """Weights that are not trained."""
     reused: bool = False
     """Its weights are counted where the block first stands (a shared block used again)."""
+    alias: bool = False
+    """Reused, and built as tensors of its own that are tied to those of the first block."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Placed:
     layer_count: int
     """How many layers hold it (the repeats)."""
     reused: bool = False
+    alias: bool = False
 
     @property
     def component(self) -> str:
@@ -69,7 +72,7 @@ class Placed:
     def weights(self) -> tuple[Weight, ...]:
         """Its weight tensors; aliases where an earlier use already counts them."""
         weights = self.operator.weights()
-        if not self.reused:
+        if not self.reused and not self.alias:
             return weights
         return tuple(replace(weight, alias=True) for weight in weights)
 
@@ -200,6 +203,7 @@ class _Place:
     routing: Routing | None = None
     frozen: bool = False
     reused: bool = False
+    alias: bool = False
     layer: int | None = None
     layer_count: int = 1
     counter: list[int] = field(default_factory=lambda: [0])
@@ -227,6 +231,7 @@ def _walk(block: Block, place: _Place) -> Iterator[Placed]:
                 inner.layer,
                 inner.layer_count,
                 inner.reused,
+                inner.alias,
             )
 
 
@@ -248,6 +253,7 @@ def _enter(block: Block, place: _Place) -> _Place:
         routing=routing or place.routing,
         frozen=place.frozen or block.frozen,
         reused=place.reused or block.reused,
+        alias=place.alias or block.alias,
     )
     if block.layer:
         inner.layer, inner.layer_count = place.counter[0], block.repeat

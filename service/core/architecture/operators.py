@@ -264,8 +264,8 @@ class Scan(Operator):
     """A recurrence over the sequence: a selective state-space scan, a linear attention.
 
     `kind`: `mamba`, `mamba2`, `rwkv`, `linear_attention`, `rglru`.
-    `state_elements`: the recurrent state of one sequence. `scan_flops`: matrix FLOPs a position.
-    `width`: elements a position of its input and output.
+    `state_elements`: the recurrent state of one sequence, which implementations keep in fp32.
+    `scan_flops`: matrix FLOPs a position. `width`: elements a position of its input and output.
     """
 
     kind: str
@@ -274,6 +274,8 @@ class Scan(Operator):
     scan_flops: float = 0.0
     shapes: tuple[tuple[int, ...], ...] = ()
     """Shapes of the free parameters of the recurrence (A_log, D, dt_bias ...)."""
+    conv_state: float = 0.0
+    """Elements of one sequence that the convolution before it keeps, in the compute format."""
 
     def weights(self) -> tuple[Weight, ...]:
         return tuple(Weight(f"parameter{i}", s, Split.TENSOR) for i, s in enumerate(self.shapes))

@@ -117,13 +117,15 @@ def causal_lm(
     after: Children = (),
     head_bias: bool = False,
     head_rows: int | None = None,
+    ties: bool = True,
     names: tuple[str, str] = ("embed_tokens", "lm_head"),
     limit: str = "max_position_embeddings",
 ) -> Network:
     """Embedding, layers, final norm and head.
 
     `width`: of the embedding where it is not `hidden`. `before` and `after`: what else stands
-    between the embedding and the layers, and between the final norm and the head.
+    between the embedding and the layers, and between the final norm and the head. `ties`: whether
+    the class heeds `tie_word_embeddings` at all.
     """
     rows, width = config.rows("vocab_size"), width or hidden
     table = Embedding(names[0], rows, width, Split.TENSOR, input=True)
@@ -132,7 +134,7 @@ def causal_lm(
         *layers,
         *((Block("norm", (norm,)),) if norm else ()),
         *after,
-        *_head(config, width, head_rows or rows, head_bias, names[1]),
+        *_head(config, (width, head_rows or rows), ties, head_bias, names[1]),
     )
     return Network(
         "",
@@ -145,18 +147,18 @@ def causal_lm(
     )
 
 
-def _head(config: Config, width: int, rows: int, bias: bool, name: str) -> Children:
+def _head(config: Config, size: tuple[int, int], ties: bool, bias: bool, name: str) -> Children:
     """What the class named in `architectures` puts on top; a language model's head by default."""
     named = config.sequence("architectures")
     kind = named[0] if named and isinstance(named[0], str) else ""
     if kind.endswith(("ForSequenceClassification", "ForTokenClassification")):
         bias = kind.endswith("ForTokenClassification")
-        return (Block("head", (Linear("score", width, labels(config), bias),)),)
+        return (Block("head", (Linear("score", size[0], labels(config), bias),)),)
     if kind.endswith("Model") and not kind.endswith("HeadModel"):
         return ()
     if kind.endswith(("ForQuestionAnswering", "HeadsModel", "ForMultipleChoice", "RewardModel")):
         raise refuse(config, "architectures", "ForCausalLM, ForSequenceClassification")
-    return (head(width, rows, config.flag("tie_word_embeddings"), bias, name),)
+    return (head(*size, ties and config.flag("tie_word_embeddings"), bias, name),)
 
 
 def labels(config: Config) -> int:
