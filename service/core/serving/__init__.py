@@ -1,0 +1,27 @@
+"""Serving a model: memory for weights and caches, concurrency, prefill and decode speed.
+
+`estimate` answers for one job. Below it: `tables` folds a network once, `load` holds how a replica
+is spread, loaded and calibrated, `memory` and `speed` are the formulas on floats or arrays,
+`calibration` picks the coefficients of an (accelerator, engine) pair and their interval.
+"""
+
+from service.core.serving.calibration import ENGINES, Evidence, evidence
+from service.core.serving.composition import ServingEstimate, ServingJob, ServingMemory, estimate
+from service.core.serving.load import Engine, Replica
+from service.core.serving.tables import CACHE_FORMATS, ServingTable, compute_format, table
+
+__all__ = [
+    "CACHE_FORMATS",
+    "ENGINES",
+    "Engine",
+    "Evidence",
+    "Replica",
+    "ServingEstimate",
+    "ServingJob",
+    "ServingMemory",
+    "ServingTable",
+    "compute_format",
+    "estimate",
+    "evidence",
+    "table",
+]
