@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from service.core.architecture.modules import Traits
 from service.core.architecture.network import Placed
 from service.core.architecture.operators import (
     Activation,
@@ -37,7 +38,7 @@ from service.core.parallelism import Kernels
 
 
 class Kept(NamedTuple):
-    """Bytes kept for one position of a stream."""
+    """Bytes for one position of a stream."""
 
     tensor: float = 0.0
     """Divided by the tensor-parallel degree."""
@@ -47,17 +48,10 @@ class Kept(NamedTuple):
     """Divided by sequence parallelism only."""
     pair: float = 0.0
     """Bytes for one (query, key) pair; divided by the tensor-parallel degree."""
-    input: float = 0.0
-    """Bytes for one INPUT position where the operator changes the number of positions."""
 
     def plus(self, other: Kept) -> Kept:
         """The sum, part by part."""
         return Kept(*(a + b for a, b in zip(self, other, strict=True)))
-
-    @property
-    def elements(self) -> float:
-        """All bytes of a position, pairs aside."""
-        return self.tensor + self.key_value + self.whole
 
 
 @dataclass(frozen=True)
@@ -68,6 +62,9 @@ class Flow:
     """The operator before keeps it."""
     width: float = 0.0
     """Bytes an element."""
+    source: float = 0.0
+    """Bytes an element of what the last product with an input of its own received."""
+    previous: Placed | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,17 @@ class Context:
 
     kernels: Kernels
     formats: Formats
+    traits: Traits = Traits()
 
     @property
     def modules(self) -> bool:
         """PyTorch modules rather than fused kernels."""
         return self.kernels.implementation == "modules"
+
+    @property
+    def casts(self) -> bool:
+        """Each product makes a 16-bit copy of an fp32 input."""
+        return self.formats.autocast and self.modules
 
 
 Rule = Callable[[Any, Placed, Context, Flow], tuple[Kept, Flow]]
@@ -88,96 +91,137 @@ Rule = Callable[[Any, Placed, Context, Flow], tuple[Kept, Flow]]
 
 def kept(leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     """What autograd keeps of a leaf, and the tensor it hands on."""
-    rule = RULES.get(type(leaf.operator))
-    if rule is None:
-        return Kept(), Flow(False, context.formats.compute)
-    return rule(leaf.operator, leaf, context, flow)
+    amount, out = RULES[type(leaf.operator)](leaf.operator, leaf, context, flow)
+    return amount, Flow(out.kept, out.width, out.source or flow.source, leaf)
 
 
-def _of(split: Split | str, amount: float) -> Kept:
-    if split == Split.TENSOR:
+def divided(split: Split | str, amount: float) -> Kept:
+    """An amount in the part that its split names."""
+    if split in (Split.TENSOR, "column"):
         return Kept(tensor=amount)
     return Kept(key_value=amount) if split == Split.KEY_VALUE else Kept(whole=amount)
 
 
 def _linear(op: Linear, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
-    out = Flow(False, context.formats.compute)
-    if leaf.frozen:
-        return Kept(), out
-    cast_each_time = context.formats.autocast and context.modules and flow.width > 2
-    if flow.kept and not cast_each_time:
-        return Kept(), out
-    if not op.keeps_input and not cast_each_time:
-        return Kept(), out
-    amount = context.formats.product_input * op.inputs
-    return (Kept(tensor=amount) if op.split == "row" else Kept(whole=amount)), out
+    formats = context.formats
+    sibling = not op.keeps_input or _beside(op, leaf, flow)
+    width = flow.source if sibling else flow.width
+    out = Flow(False, formats.compute, width)
+    after = _expert_output(op, leaf, context)
+    if leaf.frozen or ((sibling or flow.kept) and not (context.casts and width > formats.compute)):
+        return after, out
+    amount = formats.product_input * op.inputs
+    return after.plus(Kept(tensor=amount) if op.split == "row" else Kept(whole=amount)), out
+
+
+def _beside(op: Linear, leaf: Placed, flow: Flow) -> bool:
+    """Whether a block that runs beside another one reads the same input (parallel layers)."""
+    before = flow.previous
+    if before is None or not isinstance(before.operator, Linear) or leaf.routing:
+        return False
+    return before.operator.split == "row" and op.split != "row" and before.path != leaf.path
+
+
+def _expert_output(op: Linear, leaf: Placed, context: Context) -> Kept:
+    """The output of an expert, which the product with its routing weight keeps."""
+    if leaf.routing is None or op.split != "row" or not context.modules:
+        return Kept()
+    return Kept(whole=context.formats.compute * op.outputs)
 
 
 def _norm(op: Norm, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
-    formats = context.formats
+    residual = context.formats.residual
     width = float(op.width * op.copies)
-    out = Flow(False, formats.residual)
+    inner = leaf.component == "attention"
+    entry = flow.width if inner else residual
+    out = Flow(False, entry)
     if not context.modules:
-        return _of(op.split, formats.residual * width + 8.0 * op.copies), out
-    if op.kind == "rms":
-        weight = formats.residual * width if op.weight and not leaf.frozen else 0.0
-        return _of(op.split, 4.0 * width + weight + 4.0 * op.copies), out
-    if op.kind == "batch":
-        return _of(op.split, formats.residual * width), out
-    return _of(op.split, formats.residual * width + 8.0 * op.copies), out
+        return divided(op.split, residual * width + 8.0 * op.copies), out
+    if op.kind != "rms":
+        again = flow.kept or _same_residual(leaf, context, flow)
+        statistics = 8.0 * op.copies if op.kind in ("layer", "group") else 0.0
+        return divided(op.split, (0.0 if again else entry * width) + statistics), out
+    weighted = op.weight and not leaf.frozen
+    scaled = context.traits.norm_product(entry) if weighted else 0.0
+    return divided(op.split, (context.traits.norm_entry(entry) + scaled) * width + 4.0), out
 
 
-_PLAIN_TENSORS: Mapping[str, float] = {
-    "gelu_new": 4.0,
-    "gelu_fast": 4.0,
-    "quick_gelu": 2.0,
-    "relu": 0.0,
-    "sigmoid": 0.0,
-    "tanh": 0.0,
-    "relu2": 1.0,
-}
-"""Tensors kept beside the output, which the next product keeps: an element-wise function keeps
-its input, `relu` its output, and formulas written out in Python every factor."""
+def _same_residual(leaf: Placed, context: Context, flow: Flow) -> bool:
+    """Two norms of one layer read the same stream where its halves run side by side."""
+    return context.traits.twin_norms and flow.previous is not None and leaf.first_layer is not None
 
 
 def _activation(op: Activation, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
-    tensors = _PLAIN_TENSORS.get(op.kind, 1.0) if context.modules else 1.0
+    if not context.modules:
+        return divided(op.split, (2.0 if op.gated else 1.0) * e * op.width), Flow(False, e)
+    amount, width = _elementwise(op.kind, e, context.formats.autocast)
     if op.gated:
-        tensors = tensors + 2.0 if context.modules else 2.0
-    return _of(op.split, tensors * e * op.width), Flow(False, e)
+        amount += e + width
+    return divided(op.split, amount * op.width), Flow(op.kind == "relu", width)
+
+
+def _elementwise(kind: str, e: float, autocast: bool) -> tuple[float, float]:
+    """(bytes kept, bytes of the output) for one element of a function written in PyTorch.
+
+    A built-in function keeps its input, `relu`, `tanh` and `sigmoid` their output. GPT-2's
+    `gelu_new` is a formula whose factors are all kept; under autocast its power runs in fp32.
+    """
+    if kind in ("gelu_new", "gelu_fast", "gelu_python_tanh"):
+        return (14.0, 4.0) if autocast else (4.0 * e, e)
+    if kind == "quick_gelu":
+        return 2.0 * e, e
+    if kind == "relu2":
+        return (e + 4.0, 4.0) if autocast else (e, e)
+    return e, e
 
 
 def _dropout(op: Dropout, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     mask = 1.0 * op.width if op.probability > 0 else 0.0
-    return _of(op.split, mask), Flow(False, flow.width)
+    return divided(op.split, mask), Flow(False, flow.width)
 
 
 def _attention(op: Attention, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
     queries = e * op.heads * op.key_dim
-    keys = e * op.key_value_heads * (op.key_dim + op.value_dim)
+    each = e * (op.key_dim + op.value_dim)
+    expanded = context.modules and op.heads * each or 0.0
     if context.kernels.attention == "eager":
-        keys = e * op.heads * (op.key_dim + op.value_dim) if context.modules else keys
-        return Kept(queries, keys, 0.0, _score_bytes(op, context)), Flow(False, e)
+        scores = Kept(tensor=queries, pair=_score_bytes(op, context))
+        return scores.plus(_keys(op, each, expanded)), Flow(False, e)
     output = (e * op.value_dim + 4.0) * op.heads
-    return Kept(tensor=queries + output, key_value=keys), Flow(True, e)
+    wide = expanded if context.kernels.attention == "sdpa" and e > 2.0 else 0.0
+    return Kept(tensor=queries + output).plus(_keys(op, each, wide)), Flow(True, e)
+
+
+def _keys(op: Attention, each: float, expanded: float) -> Kept:
+    """Keys and values: one copy for each of their heads, or one for each query head."""
+    if expanded and op.key_value_heads < op.heads:
+        return Kept(tensor=expanded)
+    return Kept(key_value=each * op.key_value_heads)
 
 
 def _score_bytes(op: Attention, context: Context) -> float:
+    """Bytes kept for one pair by attention that writes its scores out.
+
+    The softmax keeps its result, in fp32 where it is computed so; the product with the values
+    keeps the 16-bit copy of it, or dropout's result and mask.
+    """
     e = context.formats.compute
-    softmax = e
-    if context.modules and op.softmax_fp32 and e < 4.0:
-        softmax = 4.0 + e
-    dropout = 1.0 + e if op.dropout > 0 else 0.0
-    return op.heads * (softmax + dropout)
+    if not context.modules:
+        return op.heads * (e + (1.0 + e if op.dropout > 0 else 0.0))
+    wide = e < 4.0 and (op.softmax_fp32 or context.formats.autocast)
+    softmax = 4.0 if wide else e
+    product = 1.0 + e if op.dropout > 0 else (e if wide else 0.0)
+    return op.heads * (softmax + product + (e if context.traits.score_cap else 0.0))
 
 
 def _convolution(op: Convolution, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
-    amount = e * op.inputs * op.input_positions
-    keeps = op.keeps_input and not leaf.frozen and not flow.kept
-    return Kept(whole=amount if keeps else 0.0), Flow(False, e)
+    cast = context.casts and flow.width > e
+    keeps = op.keeps_input and not leaf.frozen and (cast or not flow.kept)
+    amount = e * op.inputs * op.input_positions if keeps else 0.0
+    return Kept(whole=amount), Flow(False, e, flow.width)
 
 
 def _scan(op: Scan, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
@@ -187,6 +231,10 @@ def _scan(op: Scan, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, F
 
 def _nothing(op: Operator, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     return Kept(), Flow(False, context.formats.residual)
+
+
+def _rotary(op: Rotary, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+    return Kept(), Flow(False, context.formats.compute)
 
 
 RULES: Mapping[type[Operator], Rule] = {
@@ -199,5 +247,5 @@ RULES: Mapping[type[Operator], Rule] = {
     Scan: _scan,
     Embedding: _nothing,
     Pool: _nothing,
-    Rotary: _nothing,
+    Rotary: _rotary,
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from service.core.architecture.activations import Context
+from service.core.architecture.modules import traits
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Linear
 from service.core.formats import Formats, formats
@@ -46,7 +47,7 @@ class MemoryTable:
 def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0) -> MemoryTable:
     """The table of one stage, folded once for each network and set of kernels."""
     width = formats(kernels)
-    context = Context(kernels, width)
+    context = Context(kernels, width, traits(network.model_type))
     leaves = network.stage(pipeline, stage)
     inside = [(leaf, float(n)) for leaf, n in leaves if leaf.first_layer is not None]
     head = [leaf for leaf, _ in leaves if _is_head(leaf)]
@@ -112,15 +113,21 @@ def _head_kept(head: list[Placed], context: Context) -> Saved:
     """The input of the head, and the fp32 log-probabilities that the loss keeps."""
     if not head:
         return Saved()
+    traits, e = context.traits, context.formats.compute
+    wide = traits.logits_fp32 or context.formats.autocast or not context.modules
+    capped = e if traits.logit_cap else 0.0
     result = saved.total([(leaf, 1.0) for leaf in head], context)
-    return result.plus(_logits(head[-1], 4.0))
+    return result.plus(_logits(head[-1], (4.0 if wide else e) + capped))
 
 
 def _head_backward(head: list[Placed], context: Context) -> Saved:
     """PyTorch's loss makes two fp32 gradients of the logits; a fused one works in place."""
     if not head:
         return Saved()
-    return _logits(head[-1], 8.0 if context.modules else 4.0)
+    if not context.modules:
+        return _logits(head[-1], 4.0)
+    wide = context.traits.logits_fp32 or context.formats.autocast
+    return _logits(head[-1], 8.0 if wide else 2.0 * context.formats.compute)
 
 
 def _logits(leaf: Placed, element: float) -> Saved:
