@@ -19,6 +19,7 @@ __all__ = [
     "MemoryParts",
     "MemoryTable",
     "bounds",
+    "bounds",
     "from_parameters",
     "in_flight",
     "interval",

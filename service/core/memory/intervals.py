@@ -8,16 +8,16 @@ from service.core.uncertainty import Interval, relative
 
 
 def bounds(evidence: str = "general") -> tuple[float, float]:
-    """Log-ratios of the 90 % interval to the peak, for a class of jobs."""
+    """(low, high): log-ratios of the interval's ends to the expected peak.
+
+    `evidence`: the class of jobs whose residuals apply: `modules`, `fused`, `fine-tuning`,
+    `quantised`; `general` for any other name.
+    """
     classes = document()["intervals"]
-    found = classes.get(evidence, classes["general"])
-    return found["low"], found["high"]
+    entry = classes.get(evidence, classes["general"])
+    return entry["low"], entry["high"]
 
 
 def interval(parts: MemoryParts, evidence: str = "general") -> Interval:
-    """The peak with its interval.
-
-    `evidence`: the class of jobs whose residuals apply: `modules`, `fused`, `fine-tuning`,
-    `quantised`, or `general` where none of them does.
-    """
+    """The peak with its interval, by the class of jobs that it belongs to."""
     return relative(parts.peak, *bounds(evidence))
