@@ -23,16 +23,16 @@ STATEMENT_SECONDS = 30
 LOCK_SECONDS = 20
 
 
-def engine(url: str) -> Engine:
-    """An engine for the URL; nothing is opened yet."""
+def engine(url: str, connections: int = 16) -> Engine:
+    """An engine for the URL with at most so many connections; nothing is opened yet."""
     parsed = _with_driver(make_url(url))
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed)
     return create_engine(
         parsed,
-        pool_size=4,
-        max_overflow=12,
-        pool_timeout=5,
+        pool_size=min(connections, 4),
+        max_overflow=max(connections - 4, 0),
+        pool_timeout=LOCK_SECONDS,
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={

@@ -35,9 +35,11 @@ def draft(kind: str, name: str, document: Mapping[str, Any]) -> Draft:
     provenance = _validated(Provenance, {} if stated is None else stated, "/provenance", problems)
     if payload is not None and not problems:
         try:
-            payload.text()
+            payload.text().encode()
         except (ValueError, RecursionError):
-            problems.append(FieldProblem("", "holds a number that JSON cannot carry"))
+            problems.append(
+                FieldProblem("", "holds a number or a character that JSON cannot carry")
+            )
     if problems or payload is None or provenance is None:
         raise InvalidFact(kind, name, problems)
     return Draft(kind, name, payload, provenance)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*(?:/[a-z0-9][a-z0-9._+-]*)*", re.ASCII)
 """Names are lower-case slugs; a slash separates a provider or a country from its part."""
@@ -18,6 +18,16 @@ Slug = Annotated[
     str, StringConstraints(max_length=200, pattern=rf"^{NAME.pattern}$", strip_whitespace=False)
 ]
 Text = Annotated[str, StringConstraints(max_length=2_000)]
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+Plain = AfterValidator(_storable)
+"""For text in a column of its own: PostgreSQL has no NUL."""
 PartialDate = Annotated[str, StringConstraints(pattern=r"^\d{4}(-(0[1-9]|1[0-2])(-\d{2})?)?$")]
 """A date, or a month or a year where the source tells no more."""
 
@@ -42,11 +52,11 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Annotated[str, StringConstraints(min_length=3, max_length=2_000)]
+    source: Annotated[str, StringConstraints(min_length=3, max_length=2_000), Plain]
     source_date: PartialDate | None = None
     """When the source stated it; None where the source tells no date."""
-    licence: Annotated[str, StringConstraints(min_length=2, max_length=500)]
-    note: Text = ""
+    licence: Annotated[str, StringConstraints(min_length=2, max_length=500), Plain]
+    note: Annotated[Text, Plain] = ""
     valid_from: date | None = Field(default=None)
     """The day from which the fact holds, where that is another day than the source's."""
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import difflib
 import hashlib
+import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,13 @@ from datetime import UTC, date, datetime, time
 from functools import cached_property
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from service.catalog.errors import BeforeTheCatalog, UnknownName
 from service.catalog.facts import Fact, Provenance
 from service.catalog.kinds import KINDS, payload_type
 
+logger = logging.getLogger(__name__)
 SUGGESTIONS = 3
 KEPT_DAYS = 16
 """Days of `as_of` whose catalogs are kept ready."""
@@ -79,15 +83,17 @@ class Shelf:
     rows: Mapping[str, Row]
     versions: Mapping[str, int]
     """The newest version of every name that ever was, removed ones included."""
-    _facts: dict[str, Fact] = field(default_factory=dict, repr=False)
+    _facts: dict[str, Fact | None] = field(default_factory=dict, repr=False)
     _groups: dict[str, dict[object, list[Fact]]] = field(default_factory=dict, repr=False)
 
     def fact(self, name: str) -> Fact | None:
-        """The fact of this name, parsed on first use."""
-        found = self._facts.get(name)
-        if found is None and (row := self.rows.get(name)):
-            found = self._facts[name] = row.fact()
-        return found
+        """The fact of this name, parsed on first use; None where this program cannot read it."""
+        row = self.rows.get(name)
+        if row is None:
+            return None
+        if name not in self._facts:
+            self._facts[name] = _readable(row)
+        return self._facts[name]
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -266,6 +272,18 @@ class Snapshot:
                     return Page(items, _encoded(items[-1].name))
                 items.append(fact)
         return Page(items, None)
+
+
+def _readable(row: Row) -> Fact | None:
+    """The fact, or None (and a line in the log) for content that a newer program has written."""
+    try:
+        return row.fact()
+    except ValidationError as error:
+        logger.error(
+            "catalog: version %s of %s %s cannot be read by this program: %s",
+            *(row.version, row.kind, row.name, error.errors(include_input=False)[0]["msg"]),
+        )
+        return None
 
 
 def _matches(fact: Fact, search: str | None, filters: Mapping[str, object]) -> bool:

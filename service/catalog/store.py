@@ -53,6 +53,7 @@ class Store:
 
     def __init__(self, url: str, poll_seconds: float = POLL_SECONDS) -> None:
         self.engine = engine(url)
+        self._reader = engine(url, connections=1)  # writers in a queue must not delay reading
         self.poll_seconds = poll_seconds
         self._snapshot: Snapshot | None = None
         self._problem = "the catalog has not been read yet"
@@ -90,7 +91,7 @@ class Store:
         """Read what was written since, and return the newest snapshot."""
         known = self._snapshot or Snapshot.empty()
         try:
-            with reading(self.engine) as connection:
+            with reading(self._reader) as connection:
                 newest = connection.execute(select(state.c.revision)).scalar_one()
                 if newest < known.revision:  # the database was put back to an earlier state
                     self._snapshot = None
@@ -124,6 +125,7 @@ class Store:
         if self._thread is not None:
             self._thread.join()
         self.engine.dispose()
+        self._reader.dispose()
 
     def put(
         self,
@@ -243,7 +245,11 @@ def _new_rows(
             continue
         version = latest[key].version if key in latest else shelf.versions.get(item.name, 0)
         row = Row(
-            **columns, version=version + 1, recorded_at=moment, recorded_by=by, revision=revision
+            **columns,
+            version=version + 1,
+            recorded_at=moment,
+            recorded_by=by[:100],
+            revision=revision,
         )
         latest[key] = row
         rows.append(row)

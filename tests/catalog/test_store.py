@@ -21,7 +21,7 @@ from service.catalog.errors import (
 )
 from service.catalog.store import Store
 from service.catalog.tables import facts, state
-from tests.catalog.documents import accelerator, price, region
+from tests.catalog.documents import PROVENANCE, accelerator, price, region
 
 WRITERS = 50
 
@@ -244,3 +244,35 @@ def test_a_newer_seed_corrects_what_only_the_seed_wrote(store: Store) -> None:
     store.seed()
     fact = store.snapshot.get("accelerators", "t4")
     assert (fact.version, fact.payload.tdp_watts) == (3, original["tdp_watts"])
+
+
+def test_a_fact_that_a_newer_program_wrote_hides_no_other(store: Store) -> None:
+    store.put("regions", "country/ut", region(aliases=["ut"]))
+    store.put("regions", "country/un", region(aliases=["un"]))
+    newer = json.dumps({"title": "U", "field_of_the_future": 1})
+    with writing(store.engine) as connection:
+        connection.execute(update(facts).where(facts.c.name == "country/un").values(payload=newer))
+    fresh = Store(store.engine.url.render_as_string(hide_password=False))
+    snapshot = fresh.refresh()
+    assert snapshot.get("regions", "ut").name == "country/ut"
+    assert snapshot.find("regions", "country/un") is None
+    assert [fact.name for fact in snapshot.facts("regions")] == ["country/ut"]
+    assert fresh.put("regions", "country/un", region(), expected=1).version == 2
+    fresh.close()
+
+
+def test_text_that_no_database_can_hold_is_refused_as_such(store: Store) -> None:
+    for change, pointer in (
+        ({"provenance": PROVENANCE | {"source": "a\x00b"}}, "/provenance/source"),
+        ({"provenance": PROVENANCE | {"note": "\x00"}}, "/provenance/note"),
+        ({"quantities": {"model": "\ud800"}}, ""),
+        ({"quantities": {"parameters": 10**5000}}, ""),
+    ):
+        claim = {"statement": "A is 7 B", "quantities": {"a": 1}, "published": "here"}
+        document = claim | {"provenance": PROVENANCE} | change
+        with pytest.raises(InvalidFact) as refused:
+            store.put("claims", "a-claim", document)
+        assert refused.value.problems[0].pointer == pointer
+    nul = {"statement": "A is \x00", "quantities": {"a": "\x00"}, "published": "here"}
+    store.put("claims", "nul", nul | {"provenance": PROVENANCE})
+    assert store.refresh().get("claims", "nul").payload.quantities == {"a": "\x00"}
