@@ -82,13 +82,6 @@ def krajewski_dense_loss(parameters: Number, tokens: Number) -> Number:
     return 0.47 + 16.3 * parameters**-0.126 + 26.7 * tokens**-0.127
 
 
-def krajewski_dense_equivalent(parameters: Number, tokens: Number, granularity: Number) -> Number:
-    """The dense size that reaches the mixture's loss on the same tokens; infinite if none does."""
-    rest = krajewski_loss(parameters, tokens, granularity) - 0.47 - 26.7 * tokens**-0.127
-    safe = maximum(rest, 1e-12)
-    return (16.3 / safe) ** (1.0 / 0.126)
-
-
 def abnar_loss(parameters: Number, tokens: Number, sparsity: Number) -> Number:
     """Abnar et al. 2025 (arXiv 2501.12370), equation 6, with table 3's constants.
 
