@@ -80,6 +80,9 @@ class Linear(Operator):
     """The output projection on the vocabulary, whose result goes to the loss."""
     transposed: bool = False
     """The implementation stores `[inputs, outputs]` (GPT-2's Conv1D)."""
+    adapter: str = ""
+    """Number format of a trained low-rank matrix beside a frozen product (LoRA); empty for the
+    network's own weights."""
 
     def weights(self) -> tuple[Weight, ...]:
         split = self._weight_split()
