@@ -241,11 +241,11 @@ def _recurrent(config: Config, hidden: int, heads: int) -> Block:
 
 def xlstm(config: Config) -> Network:
     """XLSTMForCausalLM: matrix memories with exponential gates."""
-    aliases = {} if config.data.get("hidden_size") else {"embedding_dim": "hidden_size"}
-    if not config.data.get("num_hidden_layers"):
-        aliases |= {"num_blocks": "num_hidden_layers"}
+    aliases = {"num_blocks": "num_hidden_layers"} if config.data.get("num_blocks") else {}
     config = read(config, XLSTM, aliases)
     hidden, bias = config.integer("hidden_size"), config.flag("use_bias")
+    if config.optional("embedding_dim") not in (None, hidden):
+        raise refuse(config, "embedding_dim", "hidden_size")
     norm = Norm("out_norm", hidden, bias=bias)
     multiple = config.integer("ffn_round_up_to_multiple_of")
     wide = hidden * config.number("ffn_proj_factor", 0.01, 1000.0)
