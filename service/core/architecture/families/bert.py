@@ -1,9 +1,9 @@
 """The BERT line: an encoder with learned positions and a norm after each half of a layer.
 
-bert (Devlin et al. 2018, arXiv 1810.04805), roberta (1907.11692), xlm-roberta (1911.02116),
-camembert, electra (2003.10555), distilbert (1910.01108), albert (1909.11942), layoutlm (1912.13318),
-tinybert (1909.10351, a bert). Defaults are those of transformers 5.23.0. `architectures` decides
-what stands on top; without it, the masked language model.
+bert (Devlin et al. 2018, arXiv 1810.04805; TinyBERT is one), roberta (1907.11692), xlm-roberta
+(1911.02116), camembert, electra (2003.10555), distilbert (1910.01108), albert (1909.11942) and
+layoutlm (1912.13318). Defaults are those of transformers 5.23.0. `architectures` decides what
+stands on top; without it, the masked language model.
 """
 
 from __future__ import annotations
