@@ -11,7 +11,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ SEED = Path(__file__).parents[1] / "catalog" / "seed"
 Row = Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
-    """A measured job."""
+    """A measured job; each row is its own, even where two say the same."""
 
     source: str
     case: str
@@ -41,7 +41,6 @@ class Job:
     sequence_length: float
     step_seconds: float
     """As measured."""
-    weight: float = field(default=1.0, compare=False)
 
 
 def jobs() -> tuple[Job, ...]:
@@ -400,7 +399,10 @@ def _bridge(row: Row) -> Job | None:
 def _long_sequences(row: Row) -> Job | None:
     """NeMo's long-context table; its count takes attention in full."""
     name = "llama-3-8b" if "3" in row["model"] else "llama-2-7b"
-    layout = _layout(row, _degrees(row["parallelism"]), zero_stage=1.0, sequence_parallel=1.0)
+    degrees = _degrees(row["parallelism"])
+    # The table's degrees and its number of devices disagree on B200; the degrees fit the batch.
+    devices = degrees["tp"] * degrees["cp"] * degrees["dp"]
+    layout = _layout(row, degrees, devices=devices, zero_stage=1.0, sequence_parallel=1.0)
     if layout is None:
         return None
     length, batch = float(row["seq_len"]), layout["global_batch_size"]

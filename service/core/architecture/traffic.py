@@ -99,30 +99,34 @@ def _element_wise(
 
 
 def _linear(op: Linear, leaf: Placed, choice: Choice) -> Passes:
-    e = choice.formats.compute
-    inputs, outputs = e * op.inputs, e * op.outputs
-    if op.split == "column":
-        tensor, whole = outputs, inputs
-    elif op.split == "row":
-        tensor, whole = inputs, outputs
-    else:
-        tensor, whole = 0.0, inputs + outputs
-    products = 1.0 if leaf.frozen else 2.0
-    forward = Moved(io_tensor=tensor, io_whole=whole, kernels=1.0)
-    backward = forward.scaled(products)
+    """Products read operands of the compute format (8 bits under fp8) and write 16 or 32 bits."""
+    read, write = choice.formats.product_input, choice.formats.compute
+    forward = _sides(op, read, write)._replace(kernels=1.0)
+    inputs = _sides(op, write, read)
+    weights = Moved() if leaf.frozen else _sides(op, read, read)
+    backward = inputs.plus(weights)._replace(kernels=2.0 if leaf.frozen else 3.0)
     for more in (_casts(op, choice), _after(op, leaf, choice)):
         forward, backward = forward.plus(more.forward), backward.plus(more.backward)
     return Passes(forward, backward)
 
 
+def _sides(op: Linear, of_input: float, of_output: float) -> Moved:
+    inputs, outputs = of_input * op.inputs, of_output * op.outputs
+    if op.split == "column":
+        return Moved(io_tensor=outputs, io_whole=inputs)
+    if op.split == "row":
+        return Moved(io_tensor=inputs, io_whole=outputs)
+    return Moved(io_whole=inputs + outputs)
+
+
 def _casts(op: Linear, choice: Choice) -> Passes:
-    """8-bit products cast and transpose their inputs and gradients first."""
+    """8-bit products need a cast and a transposed copy of their inputs and gradients."""
     if not choice.kernels.precision.startswith("fp8") or op.head:
         return Passes()
     return _element_wise(
         Split.TENSOR if op.split == "row" else Split.WHOLE,
-        4.0 * op.inputs,
-        4.0 * op.outputs,
+        2.0 * op.inputs,
+        2.0 * op.outputs,
         (1.0, 1.0),
     )
 
@@ -201,8 +205,8 @@ def _attention(op: Attention, _: Placed, choice: Choice) -> Passes:
         forward += 4.0 * e + (10.0 if op.softmax_fp32 and e < 4.0 else 0.0)
         backward += 2.0 * e + (10.0 if op.softmax_fp32 and e < 4.0 else 0.0)
     return Passes(
-        Moved(tensor=queries + keys, pair=forward * unit, kernels=4.0),
-        Moved(tensor=2.0 * (queries + keys), pair=backward * unit, kernels=7.0),
+        Moved(tensor=queries + keys, pair=forward * unit, kernels=8.0),
+        Moved(tensor=2.0 * (queries + keys), pair=backward * unit, kernels=14.0),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -17,7 +17,9 @@ class Coefficients(NamedTuple):
     """What measured runs say of one kind of accelerator; floats, or arrays in a sweep."""
 
     product_efficiency: Number
-    """Share of the peak that a large matrix product reaches."""
+    """Share of the peak that large matrix products reach."""
+    narrow_efficiency: Number
+    """What 8-bit products reach of their peak, over what 16-bit products reach of theirs."""
     attention_efficiency: Number
     """Share of the peak that fused attention reaches."""
     memory_efficiency: Number
@@ -53,17 +55,28 @@ def generation(accelerator: Accelerator) -> str:
     return "prior"
 
 
-@cache
-def _coefficients(group: str, implementation: str) -> Coefficients:
-    loaded = document()
-    values = dict(loaded["prior"]) | loaded["fitted"].get(group, {})
-    values |= loaded["implementations"].get(implementation, {})
-    return Coefficients(**{name: values[name] for name in Coefficients._fields})
+def ceiling(accelerator: Accelerator) -> float:
+    """Share of the peak that the best of all matrix products was measured to reach."""
+    known = document()["ceilings"]
+    return float(known.get(accelerator.name.lower(), known["default"]))
 
 
+@lru_cache(maxsize=1024)
 def coefficients(accelerator: Accelerator, kernels: Kernels) -> Coefficients:
-    """The coefficients for a job on an accelerator."""
-    return _coefficients(generation(accelerator), kernels.implementation)
+    """The coefficients for a job on an accelerator: a shared prior times what was measured."""
+    return _coefficients(accelerator, kernels.implementation)
+
+
+def _coefficients(accelerator: Accelerator, implementation: str) -> Coefficients:
+    loaded = document()
+    group = generation(accelerator)
+    values = dict(loaded["prior"])
+    levels = (group, implementation, f"{group}.{implementation}", accelerator.name.lower())
+    for level in levels:
+        for name, factor in loaded["factors"].get(level, {}).items():
+            values[name] *= factor
+    values["product_efficiency"] *= ceiling(accelerator)
+    return Coefficients(**values)
 
 
 def bounds(accelerator: Accelerator) -> tuple[float, float]:

@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from service.core.communication import (
     Links,
-    calls_seconds,
+    exchange_calls_seconds,
     exchange_seconds_per_byte,
     gather_seconds_per_byte,
     reduce_seconds_per_byte,
+    ring_calls_seconds,
     send_seconds_per_byte,
 )
 from service.core.formats import formats
@@ -119,7 +120,7 @@ def step(
     )
     micro_batches = layout.micro_batches
     bubble = maximum(total[0] - slow[0], 0.0) / layout.interleave
-    _, kernels, tensor, context, expert, send = (part * micro_batches for part in slow)
+    _, kernels, tensor, context, expert, send = [part * micro_batches for part in slow]
     _, reduced, gathered, optimizer = states
     hidden = fitted.data_overlap * slow[0]
     data = maximum(reduced - hidden, 0.2 * reduced) + micro_batches * maximum(
@@ -149,11 +150,12 @@ def _slowest(parts: list[tuple[Number, ...]]) -> tuple[Number, ...]:
 def _rates(layout: Layout, device: Device, fitted: Coefficients, links: Links) -> _Rates:
     tensor, context = layout.tensor, layout.context
     wide_peak = where(device.wide_peak_flops > 0, device.wide_peak_flops, device.peak_flops)
+    narrow = where(wide_peak < device.peak_flops, fitted.narrow_efficiency, 1.0)
     moved = device.memory_bandwidth * fitted.memory_efficiency
     expert_stride = where(layout.expert_tensor > 1, 1.0, tensor * context) / 1.0
     share = layout.micro_batch_size / context
     return _Rates(
-        share / (device.peak_flops * fitted.product_efficiency),
+        share / (device.peak_flops * fitted.product_efficiency * narrow),
         share / (wide_peak * fitted.product_efficiency),
         share / (tensor * wide_peak * fitted.attention_efficiency),
         share * fitted.io_share / moved,
@@ -163,8 +165,8 @@ def _rates(layout: Layout, device: Device, fitted: Coefficients, links: Links) -
         layout.micro_batch_size * gather_seconds_per_byte(context, tensor, links),
         share / tensor * exchange_seconds_per_byte(layout.expert, expert_stride, links),
         share / tensor * send_seconds_per_byte(layout.devices / layout.pipeline, links),
-        calls_seconds(tensor, links),
-        calls_seconds(layout.expert, links),
+        ring_calls_seconds(tensor, links),
+        exchange_calls_seconds(layout.expert, links),
     )
 
 
@@ -198,8 +200,7 @@ def _stage(
     exchanged = work.expert_payload * rates.expert + work.expert_calls * rates.expert_call
     sent = where(layout.pipeline > 1, work.boundary_payload * rates.send * layout.interleave, 0.0)
     busy = kernels + reduced + context + exchanged + sent
-    calls = work.tensor_calls * rates.tensor_call + work.expert_calls * rates.expert_call
-    seconds = maximum(busy, work.kernels * fitted.launch_seconds + calls)
+    seconds = maximum(busy, work.kernels * fitted.launch_seconds)
     return seconds, kernels + (seconds - busy), reduced, context, exchanged, sent
 
 

@@ -262,8 +262,9 @@ def _add_weights(total: _Sum, leaf: Placed, count: int, choice: Choice, tied_cop
         kind = "expert" if leaf.routing else "whole" if weight.split == "whole" else "tensor"
         elements = float(weight.elements * leaf.weight_copies * count)
         if not isinstance(leaf.operator, Embedding):
-            moved_bytes = reads * widths.compute + (0.0 if leaf.frozen else 2.0 * widths.gradient)
-            total.constant(f"weight_{kind}", moved_bytes * elements)
+            gradient = 0.0 if leaf.frozen else 2.0 * widths.gradient
+            each = reads * widths.product_input + gradient
+            total.constant(f"weight_{kind}", each * elements)
         copied = tied_copy and leaf.first_layer is None and not leaf.reused
         if weight.alias and not copied:
             continue
