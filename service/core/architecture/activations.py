@@ -14,7 +14,7 @@ layer counts its input unless the operator before it already keeps it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from service.core.architecture.modules import Traits
@@ -64,6 +64,8 @@ class Flow:
     """Bytes an element."""
     source: float = 0.0
     """Bytes an element of what the last product with an input of its own received."""
+    source_kept: bool = False
+    """That input is already kept."""
     previous: Placed | None = None
 
 
@@ -91,8 +93,11 @@ Rule = Callable[[Any, Placed, Context, Flow], tuple[Kept, Flow]]
 
 def kept(leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     """What autograd keeps of a leaf, and the tensor it hands on."""
-    amount, out = RULES[type(leaf.operator)](leaf.operator, leaf, context, flow)
-    return amount, Flow(out.kept, out.width, out.source or flow.source, leaf)
+    rule = RULES.get(type(leaf.operator), _nothing)
+    amount, out = rule(leaf.operator, leaf, context, flow)
+    if not out.source:
+        out = replace(out, source=flow.source, source_kept=flow.source_kept)
+    return amount, replace(out, previous=leaf)
 
 
 def divided(split: Split | str, amount: float) -> Kept:
@@ -103,15 +108,42 @@ def divided(split: Split | str, amount: float) -> Kept:
 
 
 def _linear(op: Linear, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+    if op.adapter:
+        return _adapter(op, context, flow)
     formats = context.formats
     sibling = not op.keeps_input or _beside(op, leaf, flow)
     width = flow.source if sibling else flow.width
-    out = Flow(False, formats.compute, width)
+    held = flow.source_kept if sibling else flow.kept
     after = _expert_output(op, leaf, context)
-    if leaf.frozen or ((sibling or flow.kept) and not (context.casts and width > formats.compute)):
+    cast = context.casts and width > formats.compute
+    if leaf.frozen:
+        return after, Flow(False, formats.compute, width, held)
+    out = Flow(False, formats.compute, width, not cast)
+    if held and not cast:
         return after, out
-    amount = formats.product_input * op.inputs
-    return after.plus(Kept(tensor=amount) if op.split == "row" else Kept(whole=amount)), out
+    return after.plus(divided(_input_split(op), formats.product_input * op.inputs)), out
+
+
+def _input_split(op: Linear) -> Split:
+    return Split.TENSOR if op.split == "row" else Split.WHOLE
+
+
+def _adapter(op: Linear, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+    """The two matrices of an adapter: each keeps its input, in its own number format.
+
+    The first one reads what the frozen product beside it read: a copy of its own where dropout or
+    a cast lies between, else the tensor that its siblings share.
+    """
+    e = context.formats.compute
+    own = 2.0 if context.formats.autocast or op.adapter == "base" else 4.0
+    own = max(own, e) if not context.formats.autocast else own
+    first = op.name == "lora_A"
+    dropped = flow.previous is not None and isinstance(flow.previous.operator, Dropout)
+    shared = first and not dropped and own == flow.source
+    out = Flow(False, e, flow.source, flow.source_kept or shared)
+    if shared and flow.source_kept:
+        return Kept(), out
+    return divided(_input_split(op) if first else Split.WHOLE, own * op.inputs), out
 
 
 def _beside(op: Linear, leaf: Placed, flow: Flow) -> bool:
@@ -143,7 +175,8 @@ def _norm(op: Norm, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, F
         return divided(op.split, (0.0 if again else entry * width) + statistics), out
     weighted = op.weight and not leaf.frozen
     scaled = context.traits.norm_product(entry) if weighted else 0.0
-    return divided(op.split, (context.traits.norm_entry(entry) + scaled) * width + 4.0), out
+    amount = (context.traits.norm_entry(entry) + scaled) * width + 4.0 * op.copies
+    return divided(op.split, amount), out
 
 
 def _same_residual(leaf: Placed, context: Context, flow: Flow) -> bool:
@@ -245,7 +278,46 @@ RULES: Mapping[type[Operator], Rule] = {
     Attention: _attention,
     Convolution: _convolution,
     Scan: _scan,
-    Embedding: _nothing,
-    Pool: _nothing,
     Rotary: _rotary,
 }
+
+
+def working(leaf: Placed, context: Context, hidden: int) -> Kept:
+    """Gradients of activations alive while the leaf runs backward, for one position.
+
+    Those of its output and its input, and the residual stream's, which waits (`hidden` wide).
+    """
+    operator, formats = leaf.operator, context.formats
+    e, residual = formats.compute, formats.residual
+    waiting = Kept(whole=residual * hidden)
+    if isinstance(operator, Linear):
+        inner = divided(_input_split(operator), e * operator.inputs)
+        if operator.split == "row":
+            cast = e if context.casts else 0.0
+            return inner.plus(Kept(whole=(residual + cast) * operator.outputs))
+        return waiting.plus(inner).plus(divided(operator.split, e * operator.outputs))
+    if isinstance(operator, Attention):
+        return waiting.plus(_attention_backward(operator, context))
+    if isinstance(operator, Activation):
+        return waiting.plus(divided(operator.split, _activation_backward(operator, context)))
+    if isinstance(operator, Convolution):
+        sides = operator.inputs * operator.input_positions + operator.outputs
+        return Kept(whole=e * sides)
+    if isinstance(operator, Norm):
+        return waiting.plus(divided(operator.split, 2.0 * residual * operator.width))
+    return waiting
+
+
+def _attention_backward(op: Attention, context: Context) -> Kept:
+    e = context.formats.compute
+    sides = 2.0 * e * op.heads * (op.key_dim + op.value_dim)
+    if context.kernels.attention != "eager":
+        return Kept(tensor=sides)
+    wide = 4.0 if op.softmax_fp32 or context.formats.autocast else e
+    return Kept(tensor=sides, pair=op.heads * (e + 2.0 * wide))
+
+
+def _activation_backward(op: Activation, context: Context) -> float:
+    sides = (3.0 if op.gated else 2.0) * context.formats.compute
+    written_out = context.modules and op.kind in ("gelu_new", "gelu_fast")
+    return (sides + (8.0 if written_out else 0.0)) * op.width

@@ -67,26 +67,26 @@ def per_device(
     three moments: the loss runs backward with all activations held, the first layer runs
     backward with all gradients made, and the optimizer steps.
     """
-    held = table.states
     parameters, gradients, optimizer = _sharded_states(table, layout)
     samples = layout.micro_batch_size
     heads = table.key_value_heads
-    layers = table.layers.per_device(layout, heads, sequence_length) * samples
-    outside = table.outside.per_device(layout, heads, sequence_length) * samples
+    inside = table.layers.per_device(layout, heads, sequence_length)
+    outside = table.outside.per_device(layout, heads, sequence_length)
+    one = (inside + outside) * samples
+    cached = sum(on_device(table.states.cached, layout))
     head = table.head.per_device(layout, heads, sequence_length) * samples
-    rebuilt = table.layer.per_device(layout, heads, sequence_length) * samples
-    backward = table.layer_backward.per_device(layout, heads, sequence_length) * samples
-    loss = table.head_backward.per_device(layout, heads, sequence_length) * samples
-    cached = sum(on_device(held.cached, layout))
-    activations = (layers + outside) * in_flight + head + cached
-    gathered = _gathered(held.unit, table, layout)
-    early = where((layout.micro_batches > 1) | (table.lasting_gradients > 0), gradients, 0.0)
+    activations = one * in_flight + head + cached
+    lasting = where(layout.micro_batches > 1, 1.0, table.lasting_gradients)
+    backward = gradients
+    for moment in table.moments:
+        made = _zero(moment.gradients, layout, layout.zero_stage >= 2)
+        held = moment.held.per_device(layout, heads, sequence_length) * samples
+        held = held + sum(on_device(moment.weights, layout))
+        backward = maximum(backward, held + made + lasting * (gradients - made))
+    backward = backward + one * (in_flight - 1.0) + _gathered(table, layout)
+    step = gradients + _step_temporaries(table, layout)
     states = parameters + optimizer
-    start = states + early + activations + maximum(loss, rebuilt + backward - head) + gathered
-    rest = (layers + outside) * (in_flight - 1.0)
-    end = states + gradients + rest + rebuilt + backward + gathered
-    step = states + gradients + _step_temporaries(table, layout)
-    allocated = maximum(maximum(start, end), step)
+    allocated = states + maximum(backward, step)
     temporaries = allocated - states - gradients - activations
     return MemoryParts(
         parameters,
@@ -122,10 +122,10 @@ def _zero(amount: SplitCount, layout: Layout, divided: Number) -> Number:
     return dense / shards + expert / expert_shards
 
 
-def _gathered(unit: SplitCount, table: MemoryTable, layout: Layout) -> Number:
+def _gathered(table: MemoryTable, layout: Layout) -> Number:
     """The layers that ZeRO-3 or parameter offloading hold in full: one in use, one fetched."""
     apart = (layout.zero_stage >= 3) | (table.offload_parameters > 0)
-    return where(apart, 2.0 * sum(on_device(unit, layout)), 0.0)
+    return where(apart, 2.0 * sum(on_device(table.states.unit, layout)), 0.0)
 
 
 def _step_temporaries(table: MemoryTable, layout: Layout) -> Number:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from service.core.architecture.activations import Context, Flow, Kept, kept
 from service.core.architecture.network import Placed
 from service.core.architecture.operators import Attention, Convolution, Linear, Norm
-from service.core.architecture.polynomial import ZERO, Polynomial, Stream
+from service.core.architecture.polynomial import ZERO, Polynomial
 from service.core.numeric import Number, minimum, where
 from service.core.parallelism import Layout
 
@@ -31,6 +31,11 @@ class Saved(NamedTuple):
     def scaled(self, factor: Number) -> Saved:
         """Each part times the factor."""
         return Saved(*(part.scaled(factor) for part in self))
+
+    def nominal(self, sequence_length: float) -> float:
+        """Bytes of one sample on one device."""
+        total: float = sum(part.at(sequence_length) for part in self)
+        return total
 
     def per_device(
         self, layout: Layout, key_value_heads: Number, sequence_length: Number
@@ -55,19 +60,34 @@ def _share(amount: Polynomial, sequence_length: Number, local: Number) -> Number
 
 def total(leaves: Iterable[tuple[Placed, float]], context: Context) -> Saved:
     """All that is kept of the leaves, each with the number of layers that hold it."""
-    result, flow = Saved(), Flow()
-    for leaf, layers in leaves:
-        amount, flow = kept(leaf, context, flow)
-        result = result.plus(placed(leaf, amount, context).scaled(layers))
+    result = Saved()
+    members = list(leaves)
+    amounts = traced([leaf for leaf, _ in members], context)
+    for (_, layers), (_, amount) in zip(members, amounts, strict=True):
+        result = result.plus(amount.scaled(layers))
     return result
 
 
-def placed(leaf: Placed, amount: Kept, context: Context) -> Saved:
-    """Bytes a position turned into bytes a sample, at the leaf's place in the tree."""
+def traced(leaves: Iterable[Placed], context: Context) -> list[tuple[Placed, Saved]]:
+    """What is kept of each leaf, in the order in which data passes through them."""
+    result: list[tuple[Placed, Saved]] = []
+    flow = Flow(False, context.formats.residual)
+    for leaf in leaves:
+        amount, flow = kept(leaf, context, flow)
+        recomputed = context.kernels.recomputation == "selective"
+        result.append((leaf, placed(leaf, amount, recomputed)))
+    return result
+
+
+def placed(leaf: Placed, amount: Kept, recomputed: bool) -> Saved:
+    """Bytes a position turned into bytes a sample, at the leaf's place in the tree.
+
+    `recomputed`: attention's scores are not kept (Korthikanti et al. 2022, section 5).
+    """
     uses = leaf.uses
     positions = leaf.stream.positions().scaled(uses)
     pairs = ZERO
-    if amount.pair and context.kernels.recomputation == "none":
+    if amount.pair and not recomputed:
         keys = leaf.operator.keys if isinstance(leaf.operator, Attention) else None
         pairs = leaf.stream.pairs(keys or leaf.stream).scaled(uses * amount.pair)
     tensor = positions.scaled(amount.tensor).plus(pairs)
@@ -87,35 +107,3 @@ def layer_input(leaf: Placed, residual: float) -> Saved:
     elif isinstance(operator, Convolution):
         width = operator.inputs * operator.input_positions
     return Saved(whole=leaf.stream.positions().scaled(residual * width))
-
-
-def widest(leaves: Iterable[Placed], element: float) -> Saved:
-    """Gradients alive while the widest product of a layer runs backward: of its two sides."""
-    best, result = 0.0, Saved()
-    for leaf in leaves:
-        operator = leaf.operator
-        if not isinstance(operator, Linear) or operator.head:
-            continue
-        size = element * (operator.inputs + operator.outputs) * leaf.uses
-        at = size * _size(leaf.stream)
-        if at > best:
-            best, result = at, _wide(operator, leaf, element)
-    return result
-
-
-def _wide(operator: Linear, leaf: Placed, element: float) -> Saved:
-    positions = leaf.stream.positions().scaled(element * leaf.uses)
-    outer, inner = operator.outputs, operator.inputs
-    if operator.split == "column":
-        divided, whole = positions.scaled(outer), positions.scaled(inner)
-    elif operator.split == "row":
-        divided, whole = positions.scaled(inner), positions.scaled(outer)
-    else:
-        divided, whole = ZERO, positions.scaled(inner + outer)
-    if leaf.routing is not None:
-        return Saved(expert=divided, expert_whole=whole)
-    return Saved(tensor=divided, whole=whole)
-
-
-def _size(stream: Stream) -> float:
-    return stream.fixed + 2048.0 * stream.per_token

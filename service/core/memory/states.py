@@ -27,6 +27,8 @@ class States(NamedTuple):
     """Temporaries of an optimizer step."""
     cached: SplitCount
     """16-bit copies of the matrices that live from forward to backward under autocast."""
+    weights: SplitCount
+    """All weights once, as a frozen copy for computing would hold them."""
     unit: SplitCount
     """The largest layer at compute precision: what ZeRO-3 gathers at once."""
 
@@ -42,6 +44,10 @@ class Tally:
         """Adds bytes to one part."""
         self.amounts[key] += amount
 
+    def limit(self, leaf: Placed) -> None:
+        """Notes how far the key-value heads of a leaf can be divided."""
+        self.heads = min(self.heads, getattr(leaf.operator, "key_value_heads", None) or self.heads)
+
     def total(self) -> SplitCount:
         """The sum so far."""
         return SplitCount(**self.amounts, key_value_heads=float(self.heads))
@@ -49,44 +55,81 @@ class Tally:
 
 def fold(network: Network, kernels: Kernels, formats: Formats, pipeline: int, stage: int) -> States:
     """The states of one stage. A tied head on a later stage holds its own copy."""
-    parts = {name: Tally() for name in ("parameters", "gradients", "optimizer", "step", "cached")}
+    names = ("parameters", "gradients", "optimizer", "step", "cached", "weights")
+    parts = {name: Tally() for name in names}
     units: dict[tuple[int | None, str], Tally] = {}
     copies = step_copies(kernels.optimizer, kernels.implementation)
-    tied_copy = pipeline > 1 and stage == pipeline - 1
     for leaf, layers in network.stage(pipeline, stage):
         unit = units.setdefault((leaf.first_layer, leaf.path[1] if leaf.path[1:] else ""), Tally())
-        heads = getattr(leaf.operator, "key_value_heads", None)
         for tally in (*parts.values(), unit):
-            tally.heads = min(tally.heads, heads or tally.heads)
+            tally.limit(leaf)
         for weight in leaf.weights():
-            if _is_cast(weight, leaf):
-                _add_cast(parts["cached"], weight, leaf, layers, formats)
-            if weight.alias and not (tied_copy and leaf.first_layer is None and not leaf.reused):
+            held = holds(weight, leaf, pipeline, stage)
+            amounts = of_weight(weight, leaf, kernels, formats, network.stored)
+            key, count = split_of(weight, leaf), float(leaf.weight_copies * layers)
+            parts["cached"].add(key, amounts.cached * count)
+            if not held:
                 continue
-            key = "expert" if leaf.routing else str(weight.split)
-            count = float(leaf.weight_copies * layers)
             unit.add(key, formats.compute * weight.elements * leaf.weight_copies)
-            stored = _stored_bytes(weight, leaf, network.stored, formats)
-            parts["parameters"].add(key, stored * count)
-            if leaf.frozen:
-                continue
-            elements = weight.elements * count
-            states = state_bytes(weight, leaf, kernels.optimizer, formats)
-            parts["gradients"].add(key, formats.gradient * elements)
-            parts["optimizer"].add(key, states * count + formats.master * elements)
-            parts["step"].add(key, copies * formats.parameter * elements)
+            parts["parameters"].add(key, amounts.stored * count)
+            parts["weights"].add(key, min(amounts.stored, amounts.compute) * count)
+            parts["gradients"].add(key, amounts.gradient * count)
+            parts["optimizer"].add(key, amounts.optimizer * count)
+            parts["step"].add(key, copies * amounts.trained * count)
     largest = max(units.values(), key=lambda unit: sum(unit.amounts.values()), default=Tally())
     totals = {name: tally.total() for name, tally in parts.items()}
     return States(**totals, unit=largest.total())
 
 
-def _is_cast(weight: Weight, leaf: Placed) -> bool:
-    return isinstance(leaf.operator, Linear) and weight.name == "weight"
+class WeightStates(NamedTuple):
+    """Bytes that one weight tensor brings with it."""
+
+    stored: float
+    compute: float
+    trained: float
+    """Its parameters, where it is trained."""
+    gradient: float
+    optimizer: float
+    cached: float
 
 
-def _add_cast(tally: Tally, weight: Weight, leaf: Placed, layers: int, formats: Formats) -> None:
-    key = "expert" if leaf.routing else str(weight.split)
-    tally.add(key, formats.cached_weight * weight.elements * leaf.weight_copies * layers)
+def of_weight(
+    weight: Weight, leaf: Placed, kernels: Kernels, formats: Formats, stored: str
+) -> WeightStates:
+    """The states of one tensor. Adapters keep fp32 weights, gradients and states of their own."""
+    linear = leaf.operator if isinstance(leaf.operator, Linear) else None
+    if linear is not None and linear.adapter not in ("", "base"):
+        formats = ADAPTER
+    elements = float(weight.elements)
+    held = _stored_bytes(weight, leaf, stored, formats)
+    product = linear is not None and weight.name == "weight"
+    cached = formats.cached_weight * elements if product else 0.0
+    if leaf.frozen:
+        return WeightStates(held, formats.compute * elements, 0.0, 0.0, 0.0, cached)
+    states = state_bytes(weight, leaf, kernels.optimizer, formats)
+    return WeightStates(
+        held,
+        formats.compute * elements,
+        formats.parameter * elements,
+        formats.gradient * elements,
+        states + formats.master * elements,
+        cached,
+    )
+
+
+ADAPTER = Formats(4, 4, 4, 4, 0, 4, 0, 4)
+"""fp32 throughout: PEFT's default for adapters beside a 16-bit base."""
+
+
+def holds(weight: Weight, leaf: Placed, pipeline: int, stage: int) -> bool:
+    """Whether a stage stores the tensor. A tied head on a later stage holds its own copy."""
+    tied_copy = pipeline > 1 and stage == pipeline - 1
+    return not weight.alias or (tied_copy and leaf.first_layer is None and not leaf.reused)
+
+
+def split_of(weight: Weight, leaf: Placed) -> str:
+    """The part of a `SplitCount` that a weight belongs to."""
+    return "expert" if leaf.routing else str(weight.split)
 
 
 def _stored_bytes(weight: Weight, leaf: Placed, stored: str, formats: Formats) -> float:
@@ -115,6 +158,7 @@ def from_parameters(table: ParameterTable, kernels: Kernels, formats: Formats) -
         scaled(table.trainable, state + formats.master),
         scaled(table.trainable, step),
         scaled(table.held, formats.cached_weight),
+        scaled(table.held, formats.compute),
         scaled(table.layer, formats.compute),
     )
 
@@ -127,6 +171,17 @@ def scaled(count: SplitCount, factor: Number) -> SplitCount:
         count.whole * factor,
         count.expert * factor,
         count.key_value_heads,
+    )
+
+
+def sum_of(a: SplitCount, b: SplitCount) -> SplitCount:
+    """The sum, part by part; both of one stage."""
+    return SplitCount(
+        a.tensor + b.tensor,
+        a.key_value + b.key_value,
+        a.whole + b.whole,
+        a.expert + b.expert,
+        a.key_value_heads,
     )
 
 

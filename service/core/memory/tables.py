@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from service.core.architecture.activations import Context
 from service.core.architecture.modules import traits
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Linear
-from service.core.formats import Formats, formats
+from service.core.formats import formats
 from service.core.memory import saved, states
+from service.core.memory.moments import COUNT, Layers, Moment, Site, layers, moments, weight_amounts
 from service.core.memory.saved import Saved
 from service.core.memory.states import States
 from service.core.numeric import Number
@@ -29,12 +31,8 @@ class MemoryTable:
     """Kept outside the layers, the head and the loss not counted."""
     head: Saved
     """Kept of the head and the loss; only the micro-batch that runs backward has it."""
-    layer: Saved
-    """Rebuilt at once where layers are recomputed."""
-    layer_backward: Saved
-    """Gradients of activations alive inside one layer."""
-    head_backward: Saved
-    """Gradients alive while the loss runs backward."""
+    moments: tuple[Moment, ...]
+    """The moments at which the backward pass can peak, one micro-batch in flight."""
     key_value_heads: Number
     lasting_gradients: Number
     """1 where gradients have a buffer of their own that outlives a step."""
@@ -48,27 +46,28 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
     """The table of one stage, folded once for each network and set of kernels."""
     width = formats(kernels)
     context = Context(kernels, width, traits(network.model_type))
+    site = Site(pipeline, stage, network.stored, network.hidden_size)
     leaves = network.stage(pipeline, stage)
-    inside = [(leaf, float(n)) for leaf, n in leaves if leaf.first_layer is not None]
     head = [leaf for leaf, _ in leaves if _is_head(leaf)]
     others = [(leaf, 1.0) for leaf, _ in leaves if leaf.first_layer is None and not _is_head(leaf)]
-    groups = _groups(inside)
-    kept, layer = saved.total(inside, context), Saved()
-    if kernels.recomputation == "full":
-        kept = Saved()
-        for members in groups:
-            entry = saved.layer_input(members[0][0], width.residual)
-            kept = kept.plus(entry.scaled(members[0][1]))
-        layer = _largest([saved.total([(leaf, 1.0) for leaf, _ in m], context) for m in groups])
+    runs = [
+        layers([leaf for leaf, _ in members], float(members[0][1]), context, site)
+        for members in _runs(leaves)
+    ]
+    inside, outside, logits = _sum(runs), saved.total(others, context), _head_kept(head, context)
     held = states.fold(network, kernels, width, pipeline, stage)
+    start = Moment(
+        inside.plus(outside).plus(logits).plus(_head_backward(head, context)), weights=held.cached
+    )
+    tied, _ = weight_amounts(_tied(head, pipeline), context, site)
+    end = Moment(Saved(), held.gradients, tied)
+    last, _ = weight_amounts(head, context, site)
     return MemoryTable(
         held,
-        kept,
-        saved.total(others, context),
-        _head_kept(head, context),
-        layer,
-        _largest([saved.widest([leaf for leaf, _ in m], width.compute) for m in groups]),
-        _head_backward(head, context),
+        inside,
+        outside,
+        logits,
+        moments(start, outside, runs, last, end),
         held.parameters.key_value_heads,
         *_switches(kernels),
     )
@@ -78,9 +77,27 @@ def from_parameters(table: ParameterTable, kernels: Kernels) -> MemoryTable:
     """The table of a model of which only the parameters are known: no activations."""
     held = states.from_parameters(table, kernels, formats(kernels))
     nothing = Saved()
+    end = Moment(nothing, held.gradients)
     heads = table.held.key_value_heads
-    parts = (nothing,) * 6
-    return MemoryTable(held, *parts, heads, *_switches(kernels))
+    return MemoryTable(held, nothing, nothing, nothing, (end,) * COUNT, heads, *_switches(kernels))
+
+
+def _sum(runs: list[Layers]) -> Saved:
+    total = Saved()
+    for run in runs:
+        total = total.plus(run.kept.scaled(run.number))
+    return total
+
+
+def _tied(head: list[Placed], pipeline: int) -> list[Placed]:
+    """A tied matrix gets two gradients, one from each use, before they are added."""
+    if pipeline > 1:
+        return []
+    return [
+        replace(leaf, operator=replace(leaf.operator, tied=False))
+        for leaf in head
+        if isinstance(leaf.operator, Linear) and leaf.operator.tied
+    ]
 
 
 def _switches(kernels: Kernels) -> tuple[float, float, float]:
@@ -95,18 +112,12 @@ def _is_head(leaf: Placed) -> bool:
     return isinstance(leaf.operator, Linear) and leaf.operator.head
 
 
-def _groups(inside: list[tuple[Placed, float]]) -> list[list[tuple[Placed, float]]]:
-    found: dict[int | None, list[tuple[Placed, float]]] = {}
-    for leaf, layers in inside:
-        found.setdefault(leaf.first_layer, []).append((leaf, layers))
+def _runs(leaves: Sequence[tuple[Placed, int]]) -> list[list[tuple[Placed, int]]]:
+    found: dict[int, list[tuple[Placed, int]]] = {}
+    for leaf, count in leaves:
+        if leaf.first_layer is not None:
+            found.setdefault(leaf.first_layer, []).append((leaf, count))
     return list(found.values())
-
-
-def _largest(candidates: list[Saved]) -> Saved:
-    """The candidate that is largest at 2,048 tokens on one device."""
-    return max(
-        candidates, key=lambda part: sum(amount.at(2048.0) for amount in part), default=Saved()
-    )
 
 
 def _head_kept(head: list[Placed], context: Context) -> Saved:
@@ -134,6 +145,3 @@ def _logits(leaf: Placed, element: float) -> Saved:
     operator = leaf.operator
     assert isinstance(operator, Linear)
     return Saved(tensor=leaf.stream.positions().scaled(element * operator.outputs * leaf.uses))
-
-
-__all__ = ["Formats", "MemoryTable", "from_parameters", "tables"]

@@ -1,0 +1,141 @@
+"""Fine-tuning as a change of the tree: frozen bases, adapters, and the models held beside.
+
+LoRA (Hu et al. 2021, arXiv 2106.09685) adds to a frozen product `x W^T` the trained low-rank
+`x A^T B^T`; QLoRA (Dettmers et al. 2023, arXiv 2305.14314) stores the frozen matrices in four
+bits. Preference and reinforcement objectives keep further models in memory: a frozen reference,
+a reward model, a critic, a copy that generates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from service.core.architecture.network import Block, Network
+from service.core.architecture.operators import Dropout, Linear, Operator, Split
+
+ALL_LINEAR = "all-linear"
+"""Adapts each product except the head, as PEFT's option of that name."""
+
+
+class UnknownTarget(ValueError):
+    """An adapter's target that names no product of the network."""
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Low-rank adapters on the products with the names in `targets`."""
+
+    rank: int
+    targets: tuple[str, ...]
+    dropout: float = 0.0
+    number_format: str = "fp32"
+    """Of the adapters' weights: PEFT keeps them in fp32 beside a 16-bit base; `base` follows
+    the base."""
+    base_format: str = ""
+    """How the frozen matrices are stored: `nf4`, `nf4-double`, `int8`, `gptq-int4-g128` ...;
+    empty where they keep their 16 bits."""
+
+
+def adapted(network: Network, adapters: Adapters) -> Network:
+    """The network with its own weights frozen and adapters beside the targets.
+
+    Raises UnknownTarget where a target names no product.
+    """
+    known = frozenset(product_names(network.root))
+    unknown = [name for name in adapters.targets if name not in known and name != ALL_LINEAR]
+    if unknown:
+        raise UnknownTarget(
+            f"no product is named {unknown[0][:60]!r}; this network has {', '.join(sorted(known))}"
+        )
+    root = _adapt(network.root, adapters)
+    return replace(network, root=root, stored=adapters.base_format or network.stored)
+
+
+def product_names(block: Block) -> Iterator[str]:
+    """The names of the products that adapters can stand beside."""
+    for child in block.children:
+        if isinstance(child, Block):
+            yield from product_names(child)
+        elif isinstance(child, Linear) and not child.head:
+            yield child.name
+
+
+def frozen(network: Network) -> Network:
+    """The network with none of its weights trained."""
+    return replace(network, root=replace(network.root, frozen=True))
+
+
+def _adapt(block: Block, adapters: Adapters) -> Block:
+    children: list[Block | Operator] = []
+    for child in block.children:
+        if isinstance(child, Block):
+            children.append(_adapt(child, adapters))
+            continue
+        children.append(Block(block.name, (child,), frozen=True))
+        if isinstance(child, Linear) and _is_target(child, adapters):
+            children.extend(_beside(child, adapters))
+    return replace(block, children=tuple(children))
+
+
+def _is_target(product: Linear, adapters: Adapters) -> bool:
+    everything = ALL_LINEAR in adapters.targets and not product.head
+    return everything or product.name in adapters.targets
+
+
+def _beside(product: Linear, adapters: Adapters) -> Iterator[Operator]:
+    split = Split.TENSOR if product.split == "row" else Split.WHOLE
+    if adapters.dropout > 0:
+        yield Dropout("lora_dropout", product.inputs, adapters.dropout, split)
+    yield Linear(
+        "lora_A",
+        product.inputs,
+        adapters.rank,
+        split="row" if product.split == "row" else "none",
+        keeps_input=product.keeps_input,
+        adapter=adapters.number_format,
+    )
+    yield Linear(
+        "lora_B",
+        adapters.rank,
+        product.outputs,
+        split="column" if product.split == "column" else "none",
+        key_value_heads=product.key_value_heads if product.split == "column" else None,
+        adapter=adapters.number_format,
+    )
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training towards an objective holds beside the policy.
+
+    Copies are in units of the policy's own weights at compute precision.
+    """
+
+    frozen_copies: float = 0.0
+    """Reference and reward models, and a rollout copy."""
+    trained_copies: float = 0.0
+    """A critic: weights, gradients and states of its own."""
+    sequences: float = 1.0
+    """Sequences of one sample that run forward and backward together."""
+    adapter_copies: float = 0.0
+    """Frozen copies that remain where the policy is an adapter on a shared base."""
+    rollout: bool = False
+    """Generates while training, and holds a cache for it."""
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    "sft": Objective(),
+    "dpo": Objective(frozen_copies=1.0, sequences=2.0),
+    "dpo-precomputed": Objective(sequences=2.0),
+    "kto": Objective(frozen_copies=1.0, sequences=2.0),
+    "orpo": Objective(sequences=2.0),
+    "simpo": Objective(sequences=2.0),
+    "ppo": Objective(frozen_copies=2.0, trained_copies=1.0, adapter_copies=1.0, rollout=True),
+    "grpo": Objective(frozen_copies=2.0, adapter_copies=1.0, rollout=True),
+    "grpo-no-reference": Objective(frozen_copies=1.0, adapter_copies=1.0, rollout=True),
+}
+"""PPO: reference, reward and critic, all of the policy's size, and it generates with the policy
+itself. GRPO: reference and a rollout copy (an inference engine beside the trainer); without a
+reference where its KL weight is 0. An adapter is its own reference when switched off. Preference
+objectives run the chosen and the rejected answer together."""

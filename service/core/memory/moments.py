@@ -1,0 +1,154 @@
+"""The moments of a step at which memory can peak, found once for each table.
+
+Backward frees activations and makes gradients. Where gradients are made as they are needed, the
+largest moment lies at the loss, at the layer that runs backward first or last in a run of equal
+layers, or when all gradients exist; which one depends on the batch. The candidates that can win
+at some batch are kept, always `COUNT` of them so that tables stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from service.core.architecture.activations import Context, working
+from service.core.architecture.network import Placed
+from service.core.memory.saved import Saved, layer_input, placed, traced
+from service.core.memory.states import (
+    NOTHING,
+    Tally,
+    holds,
+    of_weight,
+    scaled,
+    split_of,
+    sum_of,
+)
+from service.core.numeric import Number
+from service.core.parameters import SplitCount
+
+COUNT = 4
+NOMINAL_SEQUENCE = 2048.0
+"""Tokens at which candidates are compared."""
+_BATCHES = tuple(2.0**exponent for exponent in range(-6, 12))
+
+
+class Moment(NamedTuple):
+    """What is held at one moment of the backward pass."""
+
+    held: Saved
+    """Activations still kept, and gradients of activations."""
+    gradients: SplitCount = NOTHING
+    """Gradients of weights made so far."""
+    weights: SplitCount = NOTHING
+    """16-bit copies of weights still held, and the gradient that is being made."""
+
+    def scaled(self, samples: Number) -> Moment:
+        """With that many times the activations."""
+        return self._replace(held=self.held.scaled(samples))
+
+
+class Layers(NamedTuple):
+    """A run of equal layers on one stage."""
+
+    kept: Saved
+    """From forward to backward, by one layer."""
+    worst: Moment
+    """The largest moment inside one layer's backward pass; its own gradients not counted."""
+    gradients: SplitCount
+    """Of one layer's weights."""
+    cached: SplitCount
+    """16-bit copies of one layer's weights."""
+    number: float
+
+
+class Site(NamedTuple):
+    """Where on the pipeline a fold stands, and how its weights are stored."""
+
+    pipeline: int
+    stage: int
+    stored: str
+    hidden: int
+
+
+def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site) -> Layers:
+    """One run of equal layers; `leaves` are those of one layer."""
+    steps = traced(leaves, context)
+    total = Saved()
+    worst, worst_size = Moment(Saved()), -1.0
+    for leaf, amount in steps:
+        total = total.plus(amount)
+        alive = placed(leaf, working(leaf, context, site.hidden), recomputed=False)
+        gradient, _ = weight_amounts([leaf], context, site)
+        moment = Moment(total.plus(alive), weights=gradient)
+        size = moment.held.nominal(NOMINAL_SEQUENCE)
+        if size > worst_size:
+            worst, worst_size = moment, size
+    gradients, cached = weight_amounts(leaves, context, site)
+    if context.kernels.recomputation == "full":
+        entry = layer_input(leaves[0], context.formats.residual)
+        worst = worst._replace(held=worst.held.plus(entry))
+        return Layers(entry, worst, gradients, cached, count)
+    return Layers(total, worst, gradients, cached, count)
+
+
+def weight_amounts(
+    leaves: Iterable[Placed], context: Context, site: Site
+) -> tuple[SplitCount, SplitCount]:
+    """(gradients, 16-bit copies) of the leaves' weights, in bytes."""
+    gradients, cached = Tally(), Tally()
+    for leaf in leaves:
+        gradients.limit(leaf)
+        cached.limit(leaf)
+        for weight in leaf.weights():
+            amounts = of_weight(weight, leaf, context.kernels, context.formats, site.stored)
+            key = split_of(weight, leaf)
+            cached.add(key, amounts.cached * leaf.weight_copies)
+            if holds(weight, leaf, site.pipeline, site.stage):
+                gradients.add(key, amounts.gradient * leaf.weight_copies)
+    return gradients.total(), cached.total()
+
+
+def moments(
+    start: Moment, before: Saved, runs: Sequence[Layers], last: SplitCount, end: Moment
+) -> tuple[Moment, ...]:
+    """The candidates of a stage.
+
+    `start`: the loss runs backward. `before`: kept in front of the layers. `last`: gradients of
+    what follows the layers. `end`: all gradients exist.
+    """
+    candidates: list[Moment] = []
+    made = last
+    for index in range(len(runs) - 1, -1, -1):
+        run = runs[index]
+        held, copies = before, NOTHING
+        for other in runs[:index]:
+            held = held.plus(other.kept.scaled(other.number))
+            copies = sum_of(scaled(other.cached, other.number), copies)
+        for left in {run.number - 1.0, 0.0}:
+            candidates.append(
+                Moment(
+                    held.plus(run.kept.scaled(left)).plus(run.worst.held),
+                    sum_of(scaled(run.gradients, run.number - 1.0 - left), made),
+                    sum_of(sum_of(scaled(run.cached, left + 1.0), copies), run.worst.weights),
+                )
+            )
+        made = sum_of(scaled(run.gradients, run.number), made)
+    return (start, end, *_winners(start, end, candidates))
+
+
+def _winners(start: Moment, end: Moment, candidates: list[Moment]) -> list[Moment]:
+    """The candidates that are largest at some batch, at most `COUNT - 2` of them."""
+    found: list[Moment] = []
+    for batch in _BATCHES:
+        best = max((start, end, *candidates), key=lambda moment: _nominal(moment, batch))
+        if best is not start and best is not end and best not in found:
+            found.append(best)
+    return (found + [start] * COUNT)[: COUNT - 2]
+
+
+def _nominal(moment: Moment, batch: float) -> float:
+    weights: float = sum(
+        part.tensor + part.key_value + part.whole + part.expert
+        for part in (moment.gradients, moment.weights)
+    )
+    return moment.held.nominal(NOMINAL_SEQUENCE) * batch + weights
