@@ -71,6 +71,22 @@ class ComputeTable:
         s = sequence_length
         return self.dense.at(s) + self.expert.at(s) + self.head.at(s) + self.scan.at(s)
 
+    def forward_unmasked(self, sequence_length: Number) -> Number:
+        """Forward FLOPs of one sample in the convention that counts each query with each key.
+
+        FLOP counters of frameworks and most published "6 N D + 12 L h s" figures count so.
+        """
+        return self.products(sequence_length) + self.attention.unmasked(sequence_length)
+
+    def backward_unmasked(self, sequence_length: Number, flash: bool = True) -> Number:
+        """Backward FLOPs in the same convention, nothing frozen.
+
+        A flash kernel computes the scores again: five products for the two of the forward pass
+        (Dao 2023, arXiv 2307.08691, section 3.1), 2.5 times; an unfused one takes 2 times.
+        """
+        attention = self.attention.unmasked(sequence_length)
+        return 2.0 * self.products(sequence_length) + (2.5 if flash else 2.0) * attention
+
     def training(self, sequence_length: Number) -> Number:
         """Forward and backward FLOPs of one sample, without any recomputation."""
         return 3.0 * self.forward(sequence_length) - self.frozen.at(sequence_length)

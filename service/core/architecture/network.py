@@ -142,13 +142,18 @@ class Network:
 
         Layers are dealt out evenly and in order: stage `i` of `p` holds layers `i L // p` to
         `(i + 1) L // p`. What stands before the first layer is on the first stage, what stands
-        after the last on the last; leaves outside the layers count once.
+        after the last on the last; leaves outside the layers count once. Layers that share their
+        weights hold them once a stage.
         """
         start, stop = self.layers * index // pipeline, self.layers * (index + 1) // pipeline
         found: list[tuple[Placed, int]] = []
         for group in self.layer_groups():
             count = min(stop, group.first + group.count) - max(start, group.first)
-            if count > 0:
+            if count > 0 and group.shared:
+                found.extend((leaf, 1) for leaf in group.leaves)
+                again = count - 1
+                found.extend((replace(leaf, reused=True), again) for leaf in group.leaves if again)
+            elif count > 0:
                 found.extend((leaf, count) for leaf in group.leaves)
         before, after = self._ends()
         first = [(leaf, 1) for leaf in before] if index == 0 else []

@@ -11,7 +11,7 @@ from dataclasses import replace
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import AttentionShape, plain_mlp
 from service.core.architecture.families.dense import dense, parallel, pre_norm
-from service.core.architecture.families.trunk import head_width, probability, read
+from service.core.architecture.families.trunk import head_width, probability, read, refuse
 from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm
 
@@ -84,6 +84,9 @@ def bloom(config: Config) -> Network:
 def falcon(config: Config) -> Network:
     """FalconForCausalLM: both the first design (7B) and the later one (40B, 180B)."""
     config = read(config, FALCON, {"n_embed": "hidden_size"})
+    for old, own in (("n_head", "num_attention_heads"), ("n_layer", "num_hidden_layers")):
+        if config.optional(old) not in (None, config.integer(own)):
+            raise refuse(config, old, own)
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     dropout, bias = probability(config, "hidden_dropout"), config.flag("bias")
     shape = AttentionShape(

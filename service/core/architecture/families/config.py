@@ -108,6 +108,13 @@ class Config:
             raise ConfigError(self.where(name), f"{name} must be a list of at most {maximum} items")
         return value
 
+    def indices(self, name: str, maximum: int = LIMITS["layers"]) -> frozenset[int]:
+        """A list of layer numbers, as a set; empty where absent."""
+        items = self.sequence(name, maximum)
+        if any(isinstance(item, bool) or not isinstance(item, int) for item in items):
+            raise ConfigError(self.where(name), f"{name} must be a list of whole numbers")
+        return frozenset(items)
+
     def section(self, name: str, defaults: Mapping[str, Any] | None = None) -> Config:
         """A nested configuration (text_config, vision_config ...); empty where absent."""
         value = self.data.get(name)

@@ -210,7 +210,7 @@ def _dual(config: Config, inner: int | None = None, norm: bool = True) -> Dual:
 def bamba(config: Config) -> Network:
     """BambaForCausalLM: attention in the layers that `attn_layer_indices` names."""
     config = read(config, BAMBA)
-    hidden, chosen = config.integer("hidden_size"), set(config.sequence("attn_layer_indices"))
+    hidden, chosen = config.integer("hidden_size"), config.indices("attn_layer_indices")
     mixers = (mamba2(_dual(config)), attention(biased(config)))
     mlp, norm = swiglu(config, "mlp_bias"), Norm("final_layernorm", hidden)
     attends = [index in chosen for index in range(config.layers("num_hidden_layers"))]
@@ -317,7 +317,7 @@ def lfm2(config: Config) -> Network:
     if config.flag("block_auto_adjust_ff_dim"):
         inner = _adjusted(config, int(2 * inner / 3))
     chosen = config.get("full_attn_idxs")
-    full = set(config.sequence("full_attn_idxs")) if chosen is not None else None
+    full = config.indices("full_attn_idxs") if chosen is not None else None
     found = kinds(config, lambda i: FULL if full is None or i in full else "conv", (FULL, "conv"))
     mlp = gated_mlp(config.integer("hidden_size"), inner, names=("w1", "w3", "w2"))
     return _lfm2(config, found, [False] * len(found), (mlp, mlp))

@@ -204,7 +204,7 @@ def _kimi_pattern(config: Config, inside: Config) -> Callable[[int], str]:
     """Layer numbers in a published config count from 1."""
     if "full_attn_layers" not in inside.data or "kda_layers" not in inside.data:
         return lambda index: FULL if index and index % 4 == 0 else LINEAR
-    full, linear = set(inside.sequence("full_attn_layers")), set(inside.sequence("kda_layers"))
+    full, linear = inside.indices("full_attn_layers"), inside.indices("kda_layers")
     layers = set(range(1, config.layers("num_hidden_layers") + 1))
     if full | linear != layers or full & linear:
         raise ConfigError(inside.where("kda_layers"), "each layer must stand in one of the lists")

@@ -200,7 +200,7 @@ def recurrent_gemma(config: Config) -> Network:
     )
     mixers = {"recurrent": _recurrent(config, hidden, shape.heads), "attention": attention(shape)}
     pattern = config.sequence("block_types")
-    if not pattern or not set(pattern) <= set(mixers):
+    if not pattern or not all(isinstance(kind, str) and kind in mixers for kind in pattern):
         raise refuse(config, "block_types", "recurrent, attention")
     inner = config.integer("intermediate_size") // 2
     mlp = gated_mlp(hidden, inner, config.text("hidden_activation"), True)

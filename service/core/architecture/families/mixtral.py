@@ -269,6 +269,8 @@ def _mixture_of_attention(config: Config, count: int, active: int) -> Block:
     hidden, groups = config.integer("hidden_size"), config.integer("num_key_value_heads")
     head, width = config.integer("kv_channels"), groups * config.integer("kv_channels")
     heads, chosen = groups * active, Routing(count, active)
+    if config.optional("num_attention_heads") not in (None, heads):
+        raise refuse(config, "num_attention_heads", "num_key_value_heads * num_experts_per_tok")
     children: Children = (
         Block("router", (Linear("layer", hidden, count),)),
         Block("experts", (Linear("input_linear", hidden, width),), routing=chosen),

@@ -84,7 +84,7 @@ ERNIE = LLAMA | {
 
 def stepped(config: Config) -> list[bool]:
     """Qwen's choice of layers: every `decoder_sparse_step`-th, less `mlp_only_layers`."""
-    step, dense = config.integer("decoder_sparse_step"), set(config.sequence("mlp_only_layers"))
+    step, dense = config.integer("decoder_sparse_step"), config.indices("mlp_only_layers")
     layers = config.layers("num_hidden_layers")
     return [index not in dense and (index + 1) % step == 0 for index in range(layers)]
 

@@ -141,7 +141,7 @@ def llama4(config: Config) -> Network:
     )
     every_moe = config.integer("interleave_moe_layer_step")
     chosen = config.get("moe_layers")
-    members = set(config.sequence("moe_layers")) if chosen is not None else None
+    members = config.indices("moe_layers") if chosen is not None else None
     which = [
         i in members if members is not None else (i + 1) % every_moe == 0 for i in range(layers)
     ]

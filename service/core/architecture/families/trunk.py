@@ -7,6 +7,7 @@ alike.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -39,7 +40,7 @@ def read(
 
 def refuse(config: Config, name: str, allowed: str) -> UnknownArchitecture:
     """The error for a field whose value this family does not handle."""
-    shown = str(config.get(name))[:80]
+    shown = reprlib.repr(config.get(name))[:80]
     return UnknownArchitecture(
         config.where(name), f"{name} = {shown} is not handled here (handled: {allowed})"
     )
@@ -90,7 +91,7 @@ def kinds(
         if kind not in known:
             allowed = ", ".join(sorted(known))
             raise UnknownArchitecture(
-                config.where(name), f"{name} holds {str(item)[:80]}, not one of {allowed}"
+                config.where(name), f"{name} holds {reprlib.repr(item)}, not one of {allowed}"
             )
     return found
 
@@ -172,7 +173,9 @@ def labels(config: Config) -> int:
 def stored_format(config: Config) -> str:
     """The number format of the stored weights; bf16 where the config says nothing."""
     named = config.data.get("dtype") or config.data.get("torch_dtype")
-    return FORMATS.get(str(named).removeprefix("torch."), "bf16")
+    if not isinstance(named, str):
+        return "bf16"
+    return FORMATS.get(named.removeprefix("torch."), "bf16")
 
 
 def window(config: Config) -> int | None:
