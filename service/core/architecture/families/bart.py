@@ -161,7 +161,7 @@ def _keyless(block: Block, line: Line) -> Block:
     return replace(block, children=tuple(changed))
 
 
-def _ends(config: Config, line: Line, tower: str) -> Children:
+def _ends(config: Config, line: Line, tower: str) -> tuple[Block, ...]:
     """The norm at the end of a tower whose norms stand before."""
     return (Block(f"{tower}_norm", (norm("layer_norm", config.integer("d_model")),)),) * line.before
 
