@@ -57,7 +57,7 @@ def attention(shape: AttentionShape) -> Block:
     """Multi-head, grouped-query or multi-query attention."""
     value_dim = shape.value_dim or shape.head_dim
     groups = shape.key_value_heads
-    children = [*_projections(shape, value_dim), *_head_norms(shape)]
+    children: list[Block | Operator] = [*_projections(shape, value_dim), *_head_norms(shape)]
     if shape.rotary:
         children.append(Rotary("rotary", (shape.heads + groups) * shape.head_dim))
     children.append(
@@ -82,7 +82,7 @@ def attention(shape: AttentionShape) -> Block:
     return Block("attention", (*children, *shape.extra))
 
 
-def _projections(shape: AttentionShape, value_dim: int) -> list[Operator]:
+def _projections(shape: AttentionShape, value_dim: int) -> list[Block | Operator]:
     hidden, bias, groups = shape.hidden, shape.bias, shape.key_value_heads
     queries, keys, values = (
         shape.heads * shape.head_dim * (2 if shape.gate else 1),
@@ -93,11 +93,12 @@ def _projections(shape: AttentionShape, value_dim: int) -> list[Operator]:
         return [Linear(shape.fused, hidden, queries + keys + values, bias, "column")]
     q, k, v, _ = shape.names
     source, crossed = shape.key_inputs or hidden, shape.key_inputs is not None
-    return [
-        Linear(q, hidden, queries, bias, "column"),
-        Linear(k, source, keys, bias, "column", groups, keeps_input=crossed),
-        Linear(v, source, values, bias, "column", groups, keeps_input=False),
-    ]
+    query = Linear(q, hidden, queries, bias, "column")
+    key = Linear(k, source, keys, bias, "column", groups, keeps_input=crossed)
+    value = Linear(v, source, values, bias, "column", groups, keeps_input=False)
+    if shape.keys is not None:
+        return [query, Block("cross_attention", (key, value), stream=shape.keys)]
+    return [query, key, value]
 
 
 def _head_norms(shape: AttentionShape) -> list[Operator]:
@@ -120,6 +121,7 @@ def gated_mlp(
     bias: bool = False,
     name: str = "mlp",
     names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj"),
+    inner_dropout: float = 0.0,
 ) -> Block:
     """`down(act(gate(x)) * up(x))`: SwiGLU, GeGLU."""
     gate, up, down = names
@@ -129,6 +131,7 @@ def gated_mlp(
             Linear(gate, hidden, intermediate, bias, "column"),
             Linear(up, hidden, intermediate, bias, "column", keeps_input=False),
             Activation("act", intermediate, activation, gated=True),
+            *dropped(intermediate, inner_dropout, "inner_dropout", Split.TENSOR),
             Linear(down, intermediate, hidden, bias, "row"),
         ),
     )
@@ -142,6 +145,7 @@ def plain_mlp(
     names: tuple[str, str] = ("up_proj", "down_proj"),
     dropout: float = 0.0,
     name: str = "mlp",
+    inner_dropout: float = 0.0,
 ) -> Block:
     """`down(act(up(x)))`."""
     up, down = names
@@ -150,6 +154,7 @@ def plain_mlp(
         (
             Linear(up, hidden, intermediate, bias, "column"),
             Activation("act", intermediate, activation),
+            *dropped(intermediate, inner_dropout, "inner_dropout", Split.TENSOR),
             Linear(down, intermediate, hidden, bias, "row"),
             *dropped(hidden, dropout),
         ),
@@ -178,9 +183,11 @@ def fused_gated_mlp(
     )
 
 
-def dropped(hidden: int, probability: float, name: str = "dropout") -> tuple[Operator, ...]:
+def dropped(
+    hidden: int, probability: float, name: str = "dropout", split: Split = Split.WHOLE
+) -> tuple[Operator, ...]:
     """A dropout, or nothing where its probability is 0."""
-    return (Dropout(name, hidden, probability),) if probability else ()
+    return (Dropout(name, hidden, probability, split),) if probability else ()
 
 
 def mixture(

@@ -78,11 +78,11 @@ def _mlp(config: Config) -> Block:
     dropout = probability(config, "dropout_rate")
     if kind.startswith("gated-"):
         act = "gelu_new" if kind == "gated-gelu" else kind.removeprefix("gated-")
-        block = gated_mlp(hidden, inner, act, names=("wi_0", "wi_1", "wo"))
+        block = gated_mlp(hidden, inner, act, names=("wi_0", "wi_1", "wo"), inner_dropout=dropout)
         return replace(block, children=(*block.children, *dropped(hidden, dropout)))
     if "-" in kind:
         raise refuse(config, "feed_forward_proj", "ACT, gated-ACT")
-    return plain_mlp(hidden, inner, kind, False, ("wi", "wo"), dropout)
+    return plain_mlp(hidden, inner, kind, False, ("wi", "wo"), dropout, inner_dropout=dropout)
 
 
 def _biased(config: Config, block: Block, extra: tuple[Operator, ...] = ()) -> Block:

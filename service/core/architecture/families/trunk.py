@@ -26,14 +26,20 @@ _RENAMED = {"attention": FULL, "mamba": "linear_attention"}
 
 
 def read(
-    config: Config, defaults: Mapping[str, Any], aliases: Mapping[str, str] | None = None
+    config: Config,
+    defaults: Mapping[str, Any],
+    aliases: Mapping[str, str] | None = None,
+    drop: Collection[str] = (),
 ) -> Config:
-    """The config with the family's defaults, and other names of a field put to its own name."""
-    if config.data.get("per_layer_config"):
+    """The config with the family's defaults, and other names of a field put to its own name.
+
+    `drop`: fields that the family reads itself before.
+    """
+    if config.data.get("per_layer_config") and "per_layer_config" not in drop:
         raise UnknownArchitecture(
             config.where("per_layer_config"), "per_layer_config is not handled; remove it"
         )
-    given = config.data
+    given = {name: value for name, value in config.data.items() if name not in drop}
     found = {own: given[other] for other, own in (aliases or {}).items() if other in given}
     return Config({**given, **found}, defaults, config.path)
 
