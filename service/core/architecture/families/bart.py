@@ -150,15 +150,15 @@ def tower_layer(config: Config, tower: str, line: Line, source: Stream | None = 
 
 def _keyless(block: Block, line: Line) -> Block:
     """The block without a bias on its keys, where the line has none."""
-    if line.key_bias:
-        return block
-    changed = (
-        replace(child, bias=False)
-        if isinstance(child, Linear) and child.name == "k_proj"
-        else child
-        for child in block.children
-    )
-    return replace(block, children=tuple(changed))
+    return block if line.key_bias else replace(block, children=tuple(map(_bare, block.children)))
+
+
+def _bare(node: Block | Operator) -> Block | Operator:
+    if isinstance(node, Block):
+        return replace(node, children=tuple(map(_bare, node.children)))
+    if isinstance(node, Linear) and node.name == "k_proj":
+        return replace(node, bias=False)
+    return node
 
 
 def _ends(config: Config, line: Line, tower: str) -> tuple[Block, ...]:

@@ -1,7 +1,7 @@
 """The later Gemma line: per-layer embeddings, shared keys and values.
 
-gemma3n (Google 2025; MatFormer, arXiv 2310.07707, alternating updates, 2301.13310, LAuReL, 2411.07501)
-and gemma4 (Google 2026), text parts. Defaults are those of transformers 5.23.0.
+gemma3n (Google 2025; MatFormer, arXiv 2310.07707, alternating updates, 2301.13310, LAuReL,
+2411.07501) and gemma4 (Google 2026), text parts. Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
@@ -210,7 +210,10 @@ def _global(
     config: Config, sliding: AttentionShape, found: Sequence[str], overrides: Any
 ) -> AttentionShape:
     """The shape of the full layers, from its own fields or from overrides of those layers."""
-    given: dict[str, Any] = {"head_dim": config.get("global_head_dim")}
+    given: dict[str, Any] = {
+        "head_dim": config.get("global_head_dim"),
+        "num_key_value_heads": config.get("num_key_value_heads"),
+    }
     if config.flag("attention_k_eq_v") and config.get("num_global_key_value_heads") is not None:
         given["num_key_value_heads"] = config.get("num_global_key_value_heads")
     if overrides is not None:

@@ -221,7 +221,7 @@ def ijepa(config: Config) -> Network:
     embedding, stream = _embeddings(config, 0)
     layers = layer(*_vit_layer(config), repeat=config.layers("num_hidden_layers"))
     tops: dict[str, Children] = {
-        "Model": (_pooler(config),),
+        "Model": (),
         "ForImageClassification": (_classifier(hidden, labels(config)),),
     }
     parts = (embedding, layers, Block("norm", (norm("layernorm", hidden),)))
