@@ -1,20 +1,38 @@
-"""What a draft must satisfy beside the other facts: free aliases, known references."""
+"""What a draft must satisfy beyond its own fields.
+
+Free aliases, known references, and for a model an architecture that the core can build.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from service.catalog import networks
 from service.catalog.errors import FieldProblem
 from service.catalog.facts import Draft
-from service.catalog.kinds import PriceFacts
+from service.catalog.kinds import ModelFacts, PriceFacts
 from service.catalog.snapshot import Snapshot
+from service.core.architecture.families.config import ConfigError
 
 
 def against(current: Snapshot, item: Draft) -> Sequence[FieldProblem]:
     """The problems of a draft in the catalog as it stands; none where it may be written."""
     if isinstance(item.payload, PriceFacts):
         return _unknown_accelerator(current, item.payload.accelerator)
-    return _taken_aliases(current, item)
+    problems = _taken_aliases(current, item)
+    if isinstance(item.payload, ModelFacts):
+        problems = [*problems, *_unbuildable(item.payload)]
+    return problems
+
+
+def _unbuildable(model: ModelFacts) -> Sequence[FieldProblem]:
+    try:
+        networks.build(model.architecture)
+    except ConfigError as error:
+        inside = "config/" if model.architecture.kind == "huggingface" else ""
+        pointer = f"/architecture/{inside}{error.field.replace('.', '/')}"
+        return [FieldProblem(pointer, str(error))]
+    return ()
 
 
 def _unknown_accelerator(current: Snapshot, name: str) -> Sequence[FieldProblem]:

@@ -40,7 +40,8 @@ def test_every_reference_system_of_our_users_reading_is_there(seeded: Snapshot) 
         megatron-lm-8.3b llama-7b llama-13b llama-33b llama-65b llama-2-7b llama-2-13b llama-2-70b
         llama-3-8b llama-3-70b llama-3.1-8b llama-3.1-70b llama-3.1-405b mistral-7b
         mistral-nemo-12b mixtral-8x7b deepseek-v3 qwen3-0.6b qwen3-8b qwen3-32b qwen3-235b-a22b
-        gpt-2 gpt-2-xl t5-base vit-base whisper-small"""
+        gpt-2 gpt-2-xl t5-base vit-base whisper-small inception-v3 transformer-xl gopher-280b
+        chinchilla-70b mlp-3x1000"""
     for name in wanted.split():
         assert seeded.get("models", name).name == name
 
