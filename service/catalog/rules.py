@@ -13,6 +13,7 @@ from service.catalog.facts import Draft
 from service.catalog.kinds import ModelFacts, PriceFacts
 from service.catalog.snapshot import Snapshot
 from service.core.architecture.families.config import ConfigError
+from service.core.parameters import count
 
 
 def against(current: Snapshot, item: Draft) -> Sequence[FieldProblem]:
@@ -27,11 +28,15 @@ def against(current: Snapshot, item: Draft) -> Sequence[FieldProblem]:
 
 def _unbuildable(model: ModelFacts) -> Sequence[FieldProblem]:
     try:
-        networks.build(model.architecture)
+        counted = count(networks.build(model.architecture)).total
     except ConfigError as error:
         inside = "config/" if model.architecture.kind == "huggingface" else ""
         pointer = f"/architecture/{inside}{error.field.replace('.', '/')}"
         return [FieldProblem(pointer, str(error))]
+    expected = model.expected_parameters
+    if expected and abs(counted - expected.total) > expected.tolerance * expected.total:
+        message = f"the architecture counts to {counted:,}"
+        return [FieldProblem("/expected_parameters/total", message)]
     return ()
 
 

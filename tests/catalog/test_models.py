@@ -55,3 +55,21 @@ def test_a_model_that_the_core_cannot_build_is_not_written(
     with pytest.raises(InvalidFact) as refused:
         store.put("models", "m", document | {"architecture": architecture})
     assert refused.value.problems[0].pointer == f"/architecture/{pointer}"
+
+
+def test_a_stated_count_that_the_architecture_contradicts_is_not_written(store: Store) -> None:
+    document = {
+        "title": "M",
+        "family": "mlp",
+        "modality": "other",
+        "architecture": {
+            "kind": "layers",
+            "layers": [{"type": "linear", "inputs": 10, "outputs": 10}],
+        },
+        "expected_parameters": {"total": 100, "source": "a guess"},
+        "provenance": PROVENANCE,
+    }
+    with pytest.raises(InvalidFact, match="counts to 110"):
+        store.put("models", "m", document)
+    document["expected_parameters"] = {"total": 110, "source": "arithmetic"}
+    assert store.put("models", "m", document).version == 1
