@@ -21,9 +21,9 @@ from service.api.resolve.caching import Catalog
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.places import sourced, unknown
 from service.api.validation import pointer
+from service.catalog import networks
 from service.catalog.errors import UnknownName
 from service.catalog.facts import Fact
-from service.catalog.kinds import ModelFacts
 from service.catalog.snapshot import Snapshot
 from service.core.architecture.families import registry
 from service.core.architecture.families.config import ConfigError, UnknownArchitecture
@@ -67,14 +67,7 @@ def _from_catalog(snapshot: Snapshot, name: str, ledger: Ledger) -> Network:
 @lru_cache(maxsize=1024)
 def _catalogued(catalog: Catalog, name: str) -> tuple[Fact, Network]:
     fact = catalog.snapshot.get("models", name)
-    return fact, network_of(fact)
-
-
-def network_of(fact: Fact) -> Network:
-    """The network of a reference model. Raises ConfigError."""
-    assert isinstance(fact.payload, ModelFacts)
-    architecture = fact.payload.architecture
-    return _network(json.dumps(architecture.config))
+    return fact, networks.network(fact)
 
 
 def _from_config(config: Mapping[str, Any]) -> Network:
