@@ -139,10 +139,18 @@ class Estimate:
 
 
 def evaluate(
-    job: Prepared, layout: Layout, tokens: Number, site: Site, usd_per_device_hour: Number
+    job: Prepared,
+    layout: Layout,
+    tokens: Number,
+    site: Site,
+    usd_per_device_hour: Number,
+    held: tuple[MemoryParts, Number] | None = None,
 ) -> Estimate:
-    """The whole estimate of a prepared job; floats or arrays."""
-    parts, stage = _memory(job, layout)
+    """The whole estimate of a prepared job; floats or arrays.
+
+    `held`: the outcome of `worst_memory` where it is known already.
+    """
+    parts, stage = held or worst_memory(job, layout)
     peak = relative(parts.peak, *job.memory_bounds)
     step = throughput.step(job.work, job.state_bytes, layout, job.device, job.coefficients)
     seconds = relative(step.total_seconds, *job.time_bounds)
@@ -184,7 +192,7 @@ def evaluate(
     )
 
 
-def _memory(job: Prepared, layout: Layout) -> tuple[MemoryParts, Number]:
+def worst_memory(job: Prepared, layout: Layout) -> tuple[MemoryParts, Number]:
     """The parts of the stage that needs most, and its index."""
     table, stage = job.memory_stages[0]
     sequence = job.sequence_length

@@ -1,0 +1,186 @@
+"""The search against a plain loop over every layout."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from service.core.architecture.families import shapes
+from service.core.architecture.network import Network
+from service.core.estimate import FITS, Estimate, Site
+from service.core.hardware import Accelerator
+from service.core.layout_neighbours import neighbours
+from service.core.layout_space import Space, divisors, fault
+from service.core.parallelism import Kernels, Layout
+from service.core.search import (
+    RECOMPUTATIONS,
+    Caps,
+    Question,
+    Terms,
+    best_layout,
+    estimate_of,
+    pareto,
+    search,
+    usual_space,
+)
+
+ACCELERATOR = Accelerator(
+    "h100-sxm",
+    "NVIDIA",
+    2022,
+    3.0 * 2**30,
+    3.35e12,
+    {"fp32": 67e12, "bf16": 989e12, "fp8": 1979e12},
+    450e9,
+    50e9,
+    8,
+    700.0,
+    130.0,
+    (20.0, 160.0, 570.0),
+)
+TERMS = Terms(1e9, Site(400.0, 1.2), 2.5)
+
+
+def small(layers: int = 6, heads: int = 4) -> Network:
+    return shapes.llama(layers, 512 * heads, heads, vocabulary=32000)
+
+
+def question(network: Network, batch: float = 16.0) -> Question:
+    return Question(network, Kernels(), ACCELERATOR, 2048.0, batch)
+
+
+def brute_force(asked: Question, devices: int) -> dict[tuple[float, ...], Estimate]:
+    """Every combination of every divisor, tried one by one."""
+    ways = divisors(devices)
+    found = {}
+    chunks = divisors(asked.network.layers)
+    for tensor, pipeline, context, interleave, size, stage, named in product(
+        ways, ways, ways, chunks, divisors(int(asked.global_batch_size)), range(4), RECOMPUTATIONS
+    ):
+        layout = Layout(
+            float(devices),
+            float(tensor),
+            float(pipeline),
+            float(context),
+            zero_stage=float(stage),
+            sequence_parallel=float(tensor > 1),
+            interleave=float(interleave),
+            micro_batch_size=float(size),
+            global_batch_size=asked.global_batch_size,
+        )
+        if fault(asked.network, layout, asked.sequence_length, asked.global_batch_size) is None:
+            found[
+                (tensor, pipeline, context, interleave, size, stage, RECOMPUTATIONS.index(named))
+            ] = estimate_of(asked, TERMS, layout, named)
+    return found
+
+
+def test_the_search_finds_what_a_plain_loop_over_all_layouts_finds() -> None:
+    asked = question(small())
+    expected = brute_force(asked, 8)
+    fitting = {key: e for key, e in expected.items() if e.admission == FITS}
+    found = search(asked, TERMS, Space((8,)))
+
+    assert found.considered == len(expected)
+    assert found.fitting == len(fitting)
+    assert 0 < found.fitting < found.considered
+    seen = {}
+    for index in range(len(found.objectives)):
+        layout = found.layouts
+        key = tuple(
+            float(column[index])
+            for column in (
+                layout.tensor,
+                layout.pipeline,
+                layout.context,
+                layout.interleave,
+                layout.micro_batch_size,
+                layout.zero_stage,
+            )
+        )
+        seen[(*key, int(found.recomputation[index]))] = found.objectives[index]
+    assert set(seen) == set(fitting)
+    for key, estimate in fitting.items():
+        wanted = (
+            estimate.wall_clock_seconds.value,
+            estimate.usd.value,
+            estimate.total_kgco2e.value,
+            8.0,
+        )
+        assert seen[key] == pytest.approx(wanted, rel=1e-12)
+    best = min(fitting.values(), key=lambda e: e.wall_clock_seconds.value)
+    chosen = found.best()
+    assert chosen is not None
+    assert found.objectives[chosen, 0] == pytest.approx(best.wall_clock_seconds.value, rel=1e-12)
+
+
+def test_no_layout_of_the_front_is_beaten_and_every_other_one_is() -> None:
+    found = search(question(small()), TERMS, Space((2, 4, 8)))
+    front = found.objectives[list(found.pareto)]
+    for row in found.objectives:
+        beaten = ((front <= row).all(axis=1) & (front < row).any(axis=1)).any()
+        equal = (front == row).all(axis=1).any()
+        assert beaten != equal
+    assert len({tuple(row) for row in front}) == len(front)
+
+
+def test_the_front_of_random_points_is_what_a_plain_loop_says() -> None:
+    rng = np.random.default_rng(3)
+    points = rng.integers(0, 6, size=(200, 4)).astype(float)
+    expected = {
+        tuple(p) for p in points if not any((q <= p).all() and (q < p).any() for q in points)
+    }
+    assert {tuple(points[i]) for i in pareto(points)} == expected
+
+
+def test_caps_leave_only_what_keeps_them() -> None:
+    asked, space = question(small()), Space((2, 4, 8))
+    everything = search(asked, TERMS, space)
+    middle = float(np.median(everything.objectives[:, 1]))
+    capped = search(asked, TERMS, space, Caps(usd=middle))
+    assert len(capped.objectives) == int((everything.objectives[:, 1] <= middle).sum())
+    assert capped.objectives[:, 1].max() <= middle
+
+
+def test_an_estimate_of_the_front_is_the_single_estimate() -> None:
+    found = search(question(small()), TERMS, Space((8,)))
+    for index in found.pareto:
+        _, _, estimate = found.at(index)
+        assert estimate.wall_clock_seconds.value == pytest.approx(
+            found.objectives[index, 0], rel=1e-12
+        )
+
+
+def test_each_neighbour_of_the_fastest_layout_loses_for_a_stated_reason() -> None:
+    found = search(question(small()), TERMS, Space((8,)))
+    chosen = found.best()
+    assert chosen is not None
+    listed = neighbours(found, chosen)
+    assert len(listed) >= 8
+    for neighbour in listed:
+        assert "faster" not in neighbour.reason
+        assert neighbour.change.count("->") == 1
+
+
+def test_the_layout_for_a_request_without_one_is_the_fastest_of_its_space() -> None:
+    asked = question(small())
+    space = usual_space(asked, 8)
+    answer = best_layout(asked, space)
+    assert answer is not None
+    layout, recomputation, code = answer
+    found = search(asked, TERMS, space)
+    assert code == FITS
+    chosen = found.best()
+    assert chosen is not None
+    assert estimate_of(asked, TERMS, layout, recomputation).wall_clock_seconds.value == (
+        pytest.approx(found.objectives[chosen, 0], rel=1e-12)
+    )
+
+
+def test_a_model_too_large_for_its_devices_gets_the_layout_that_needs_least() -> None:
+    answer = best_layout(question(small(40, 16)), usual_space(question(small()), 1))
+    assert answer is not None
+    assert answer[2] != FITS
+    assert answer[1] == "full"
