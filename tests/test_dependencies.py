@@ -17,6 +17,7 @@ MAY_USE = {
     "core": {"core"},
     "catalog": {"core", "catalog"},
     "calibration": {"core", "catalog", "calibration"},
+    "trace": {"core", "trace"},
     "settings": set(),
     "api": {"core", "catalog", "calibration", "settings", "api"},
     "web": {"core", "catalog", "calibration", "settings", "api", "web"},
