@@ -253,7 +253,7 @@ def _read(item: Config, name: str, field: Field[Any]) -> Any:
         return _shape(item, name, item.get(name))
     if kind.startswith("float"):
         return item.number(name, 0.0, 1e12)
-    limit = LIMITS["rows"] if name in ("rows", "inputs", "outputs") else LIMITS["size"]
+    limit = LIMITS["rows"] if name in ("rows", "width", "inputs", "outputs") else LIMITS["size"]
     return item.integer(name, 0, limit)
 
 
