@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,10 +75,17 @@ def after(config: Config, first: str, count: str = "num_hidden_layers") -> list[
     return [index >= dense for index in range(config.layers(count))]
 
 
-def marked(config: Config, dense: int = 1) -> list[bool]:
-    """Which layers hold a mixture, from `mlp_layer_types`; all but the first where it is absent."""
+def marked(config: Config, dense: int | Callable[[int], bool] = 1) -> list[bool]:
+    """Which layers hold a mixture, from `mlp_layer_types`.
+
+    Where it is absent: all after the first `dense`, or those that `dense` as a function chooses.
+    """
     known = ("dense", "sparse")
-    found = kinds(config, lambda index: known[index >= dense], known, "mlp_layer_types")
+
+    def default(index: int) -> str:
+        return known[index >= dense if isinstance(dense, int) else dense(index)]
+
+    found = kinds(config, default, known, "mlp_layer_types")
     return [kind == "sparse" for kind in found]
 
 

@@ -1,8 +1,7 @@
 """Decoders with linear attention in most layers and full attention in some.
 
-qwen3_next and qwen3_5 (Qwen 2025; gated delta networks, arXiv 2412.06464), kimi_linear
-(2510.26692), minimax (2501.08313; lightning attention), olmo_hybrid. Defaults are
-those of transformers 5.23.0.
+qwen3_next and qwen3_5 (Qwen 2025; gated delta networks, arXiv 2412.06464), minimax (2501.08313;
+lightning attention), olmo_hybrid. Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from service.core.architecture.families.config import Config, ConfigError
+from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import Children, attention
 from service.core.architecture.families.dense import biased, post_norm, pre_norm, swiglu
-from service.core.architecture.families.experts import experts, marked, several_shared
-from service.core.architecture.families.latent import latent, latent_attention
+from service.core.architecture.families.experts import experts
 from service.core.architecture.families.llama import LLAMA
-from service.core.architecture.families.mixers import Delta, delta, delta_scan, depthwise
+from service.core.architecture.families.mixers import Delta, delta
 from service.core.architecture.families.mixtral import LOCAL, MIXTRAL
 from service.core.architecture.families.qwen_moe import gated_shared, stepped
 from service.core.architecture.families.trunk import (
@@ -63,33 +61,6 @@ QWEN3_NEXT = QWEN3_5_MOE | {
     "num_experts": 512,
     "num_experts_per_tok": 10,
 }
-KIMI = {
-    "vocab_size": 163840,
-    "hidden_size": 2304,
-    "intermediate_size": 9216,
-    "moe_intermediate_size": 1024,
-    "num_hidden_layers": 27,
-    "num_attention_heads": 32,
-    "n_shared_experts": 1,
-    "kv_lora_rank": 512,
-    "qk_rope_head_dim": 64,
-    "qk_nope_head_dim": 128,
-    "v_head_dim": 128,
-    "num_experts_per_tok": 8,
-    "num_local_experts": 256,
-    "hidden_act": "silu",
-    "linear_head_dim": 128,
-    "linear_num_heads": 32,
-    "linear_conv_kernel_dim": 4,
-    "first_k_dense_replace": 1,
-    "max_position_embeddings": 1048576,
-}
-KIMI_NAMES = {
-    "model_max_length": "max_position_embeddings",
-    "num_experts": "num_local_experts",
-    "num_experts_per_token": "num_experts_per_tok",
-    "num_shared_experts": "n_shared_experts",
-}
 OLMO = LLAMA | {
     "vocab_size": 100352,
     "hidden_size": 3840,
@@ -100,7 +71,7 @@ OLMO = LLAMA | {
 CHUNK = 256
 
 
-def _stack(
+def stacked(
     config: Config,
     mixers: Mapping[str, Block],
     feeds: tuple[Block, Block],
@@ -162,14 +133,14 @@ def qwen3_next(config: Config) -> Network:
     config = read(config, QWEN3_NEXT, {"num_local_experts": "num_experts"})
     moe = experts(config, shared=gated_shared(config))
     feeds = (swiglu(config), moe)
-    return _stack(config, _qwen_mixers(config, True), feeds, stepped(config), _interval(config))
+    return stacked(config, _qwen_mixers(config, True), feeds, stepped(config), _interval(config))
 
 
 def qwen3_5(config: Config) -> Network:
     """Qwen3_5ForCausalLM: the same mixers with a dense feed-forward."""
     config = read(config, QWEN3_5)
     mlp, which = swiglu(config), [False] * config.layers("num_hidden_layers")
-    return _stack(config, _qwen_mixers(config, False), (mlp, mlp), which, _interval(config))
+    return stacked(config, _qwen_mixers(config, False), (mlp, mlp), which, _interval(config))
 
 
 def qwen3_5_moe(config: Config) -> Network:
@@ -177,60 +148,7 @@ def qwen3_5_moe(config: Config) -> Network:
     config = read(config, QWEN3_5_MOE, {"num_local_experts": "num_experts"})
     moe = experts(config, shared=gated_shared(config))
     which = [True] * config.layers("num_hidden_layers")
-    return _stack(config, _qwen_mixers(config, False), (moe, moe), which, _interval(config))
-
-
-def kimi_linear(config: Config) -> Network:
-    """KimiLinearForCausalLM: delta attention with a decay a channel, and latent attention."""
-    config = read(config, KIMI, KIMI_NAMES)
-    inside = config.section("linear_attn_config")
-    renamed = {
-        "head_dim": "linear_head_dim",
-        "num_heads": "linear_num_heads",
-        "short_conv_kernel_size": "linear_conv_kernel_dim",
-    }
-    found = {own: inside.data[name] for name, own in renamed.items() if name in inside.data}
-    config = Config({**config.data, **found}, config.defaults, config.path)
-    shared = several_shared(config)
-    moe = experts(config, count="num_local_experts", shared=shared)
-    mixers = {LINEAR: _kimi_delta(config), FULL: latent_attention(latent(config))}
-    dense = config.integer("first_k_dense_replace", 0)
-    feeds = (swiglu(config), moe)
-    pattern = _kimi_pattern(config, inside)
-    return _stack(config, mixers, feeds, marked(config, dense), pattern, ties=False)
-
-
-def _kimi_pattern(config: Config, inside: Config) -> Callable[[int], str]:
-    """Layer numbers in a published config count from 1."""
-    if "full_attn_layers" not in inside.data or "kda_layers" not in inside.data:
-        return lambda index: FULL if index and index % 4 == 0 else LINEAR
-    full, linear = inside.indices("full_attn_layers"), inside.indices("kda_layers")
-    layers = set(range(1, config.layers("num_hidden_layers") + 1))
-    if full | linear != layers or full & linear:
-        raise ConfigError(inside.where("kda_layers"), "each layer must stand in one of the lists")
-    return lambda index: FULL if index + 1 in full else LINEAR
-
-
-def _kimi_delta(config: Config) -> Block:
-    hidden, heads = config.integer("hidden_size"), config.integer("linear_num_heads")
-    head, kernel = config.integer("linear_head_dim"), config.integer("linear_conv_kernel_dim")
-    sizes = Delta(hidden, heads, heads, head, head, kernel)
-    width = sizes.values
-    children: Children = (
-        Linear("q_proj", hidden, width, split="column"),
-        Linear("k_proj", hidden, width, split="column", keeps_input=False),
-        Linear("v_proj", hidden, width, split="column", keeps_input=False),
-        depthwise(3 * width, kernel, False),
-        Linear("f_a_proj", hidden, head, keeps_input=False),
-        Linear("f_b_proj", head, width, split="column"),
-        Linear("b_proj", hidden, heads, split="column", keeps_input=False),
-        delta_scan(sizes, ((width,), (1, 1, heads, 1))),
-        Linear("g_a_proj", hidden, head, keeps_input=False),
-        Linear("g_b_proj", head, width, split="column"),
-        Norm("o_norm", head, copies=heads),
-        Linear("o_proj", width, hidden, split="row"),
-    )
-    return Block("linear_attn", children)
+    return stacked(config, _qwen_mixers(config, False), (moe, moe), which, _interval(config))
 
 
 def minimax(config: Config) -> Network:
@@ -251,7 +169,7 @@ def minimax(config: Config) -> Network:
     mixers = {LINEAR: Block("linear_attn", children), FULL: attention(shape)}
     moe = experts(config, "intermediate_size", "num_local_experts")
     which = [True] * config.layers("num_hidden_layers")
-    return _stack(config, mixers, (moe, moe), which, lambda i: LINEAR if i % 2 else FULL)
+    return stacked(config, mixers, (moe, moe), which, lambda i: LINEAR if i % 2 else FULL)
 
 
 def olmo_hybrid(config: Config) -> Network:
@@ -297,7 +215,6 @@ def _olmo_pattern(config: Config) -> Callable[[int], str]:
 
 
 FAMILIES = {
-    "kimi_linear": kimi_linear,
     "minimax": minimax,
     "olmo_hybrid": olmo_hybrid,
     "qwen3_5_moe_text": qwen3_5_moe,

@@ -49,9 +49,13 @@ QWEN2 = LLAMA | {
 QWEN3 = QWEN2 | {"head_dim": 128}
 
 
-def llama(config: Config) -> Network:
+def llama(
+    config: Config,
+    defaults: Mapping[str, Any] = LLAMA,
+    aliases: Mapping[str, str] | None = None,
+) -> Network:
     """LlamaForCausalLM."""
-    config = read(config, LLAMA)
+    config = read(config, defaults, aliases)
     return dense(config, biased(config), swiglu(config, "mlp_bias"))
 
 
