@@ -19,7 +19,6 @@ __all__ = [
     "MemoryParts",
     "MemoryTable",
     "bounds",
-    "bounds",
     "from_parameters",
     "in_flight",
     "interval",

@@ -142,6 +142,7 @@ def tower_layer(config: Config, tower: str, line: Line, source: Stream | None = 
         config.text("activation_function"),
         names=("fc1", "fc2"),
         dropout=dropout,
+        inner_dropout=probability(config, "activation_dropout"),
     )
     halves.append((mlp, norm("final_layer_norm", hidden)))
     ordered = [(after, half) if line.before else (half, after) for half, after in halves]
