@@ -257,10 +257,7 @@ def read(given: dict[str, Any]) -> Any:
     kind = given.get("model_type")
     if kind not in CONFIG_MAPPING:
         sys.exit(f"transformers {transformers.__version__} has no model_type {kind!r}")
-    config = CONFIG_MAPPING[kind].from_dict(given)
-    if "tie_word_embeddings" in given:  # some classes set their own whatever the file says
-        config.tie_word_embeddings = given["tie_word_embeddings"]
-    return config
+    return CONFIG_MAPPING[kind].from_dict(given)
 
 
 def model_class(config: Any) -> Any:
