@@ -1,0 +1,253 @@
+"""From a training workload to a job that the core can estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.api.problems import at
+from service.api.request_workloads import FinetuningWorkload, PretrainingWorkload
+from service.api.requests import EstimateRequest, LayoutSpec
+from service.api.resolve import defaults, realisable
+from service.api.resolve.defaults import WHY
+from service.api.resolve.layouts import Question, search
+from service.api.resolve.ledger import Ledger
+from service.core import parameters
+from service.core.architecture.network import Network
+from service.core.finetuning import ALL_LINEAR, OBJECTIVES, Adapters, Objective, UnknownTarget
+from service.core.finetuning import adapted as with_adapters
+from service.core.hardware import Accelerator
+from service.core.parallelism import Kernels, Layout
+from service.core.weight_formats import UnknownFormat, weight_bytes
+
+RECOMPUTATIONS = ("none", "selective", "full")
+TrainingWorkload = PretrainingWorkload | FinetuningWorkload
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A training job with nothing left open."""
+
+    network: Network
+    """With adapters, where there are any."""
+    accelerator: Accelerator
+    kernels: Kernels
+    layout: Layout
+    sequence_length: float
+    tokens: float
+    """Samples, for a model without tokens."""
+    objective: Objective
+    searched: bool
+
+
+def resolve(
+    network: Network, request: EstimateRequest, accelerator: Accelerator, ledger: Ledger
+) -> TrainingJob:
+    """The job of a request; what it leaves out is filled in and recorded."""
+    workload = request.workload
+    if workload is None:
+        ledger.assume("/workload/kind", "pretraining", "default", WHY["workload"])
+        workload = PretrainingWorkload(kind="pretraining")
+    assert isinstance(workload, TrainingWorkload)
+    counts = parameters.count(network)
+    sequence = _sequence_length(network, workload, ledger)
+    tokens = _tokens(network, workload, sequence, ledger)
+    objective = _objective(workload, ledger)
+    network = _trained(network, workload, ledger)
+    kernels = _kernels(workload, ledger)
+    batch = workload.global_batch_size
+    if batch is None:
+        finetuning = isinstance(workload, FinetuningWorkload)
+        batch = (
+            defaults.FINETUNING_BATCH
+            if finetuning
+            else defaults.global_batch_size(network, counts, sequence)
+        )
+    layout, kernels = _layout(
+        request, network, accelerator, kernels, sequence, batch, workload, ledger
+    )
+    if workload.global_batch_size is None:
+        why = WHY["global_batch_size"]
+        ledger.assume("/workload/global_batch_size", int(layout.global_batch_size), "default", why)
+    realisable.check(network, layout, sequence)
+    return TrainingJob(
+        network,
+        accelerator,
+        kernels,
+        layout,
+        sequence,
+        tokens,
+        objective,
+        request.layout is None,
+    )
+
+
+def _sequence_length(network: Network, workload: TrainingWorkload, ledger: Ledger) -> float:
+    length, why = defaults.sequence_length(network)
+    if workload.sequence_length is None or not network.tokens:
+        ledger.assume("/workload/sequence_length", length, "default", why)
+        return float(length)
+    given = workload.sequence_length
+    if network.sequence_limit and given > network.sequence_limit:
+        ledger.warn(
+            "sequence-beyond-limit",
+            f"sequence_length {given} is beyond the model's limit of {network.sequence_limit}",
+        )
+    return float(given)
+
+
+def _tokens(
+    network: Network, workload: TrainingWorkload, sequence: float, ledger: Ledger
+) -> float:
+    if workload.tokens is not None:
+        return workload.tokens
+    if isinstance(workload, FinetuningWorkload):
+        tokens, why = defaults.FINETUNING_SAMPLES * sequence, WHY["finetuning_tokens"]
+    else:
+        tokens, why = defaults.tokens(network, parameters.count(network))
+    ledger.assume("/workload/tokens", tokens, "default", why)
+    return tokens
+
+
+def _objective(workload: TrainingWorkload, ledger: Ledger) -> Objective:
+    if not isinstance(workload, FinetuningWorkload):
+        return Objective()
+    name = ledger.choose("/workload/objective", workload.objective, "sft", WHY["objective"])
+    return OBJECTIVES[name]
+
+
+def _trained(network: Network, workload: TrainingWorkload, ledger: Ledger) -> Network:
+    """The network as it is trained: with adapters where the method has them."""
+    if not isinstance(workload, FinetuningWorkload):
+        return network
+    method = ledger.choose("/workload/method", workload.method, "lora", WHY["method"])
+    if method == "full":
+        return network
+    rank = ledger.choose("/workload/rank", workload.rank, defaults.LORA_RANK, WHY["lora_rank"])
+    targets = ledger.choose(
+        "/workload/targets", workload.targets, [ALL_LINEAR], WHY["lora_targets"]
+    )
+    base_format = ""
+    if method == "qlora":
+        base_format = ledger.choose(
+            "/workload/base_format", workload.base_format, "nf4-double", WHY["base_format"]
+        )
+    try:
+        weight_bytes(network, base_format or "bf16")
+        return with_adapters(network, Adapters(rank, tuple(targets), base_format=base_format))
+    except UnknownTarget as error:
+        raise at("invalid-request", "/workload/targets", str(error)) from None
+    except UnknownFormat as error:
+        raise at("invalid-request", "/workload/base_format", str(error)) from None
+
+
+_CHOICES: Mapping[str, str] = {
+    "precision": "bf16-mixed",
+    "optimizer": "adamw",
+    "recomputation": "none",
+    "attention": "flash",
+    "gradient_precision": "fp32",
+    "implementation": "fused",
+    "offload": "none",
+}
+
+
+def _kernels(workload: TrainingWorkload, ledger: Ledger) -> Kernels:
+    values = {}
+    for name, default in _CHOICES.items():
+        given = getattr(workload, name)
+        if name != "recomputation":
+            given = ledger.choose(f"/workload/{name}", given, default, WHY[name])
+        values[name] = given or default
+    return Kernels(**values)
+
+
+def _layout(
+    request: EstimateRequest,
+    network: Network,
+    accelerator: Accelerator,
+    kernels: Kernels,
+    sequence: float,
+    batch: int,
+    workload: TrainingWorkload,
+    ledger: Ledger,
+) -> tuple[Layout, Kernels]:
+    count = request.hardware.count if request.hardware else None
+    if request.layout is not None:
+        if workload.recomputation is None:
+            ledger.assume("/workload/recomputation", "none", "default", WHY["recomputation"])
+        return _given(request.layout, count, batch, workload, ledger), kernels
+    question = Question(
+        network,
+        accelerator,
+        kernels,
+        (workload.recomputation,) if workload.recomputation else RECOMPUTATIONS,
+        sequence,
+        batch,
+        workload.micro_batch_size,
+        count,
+    )
+    found = search(question)
+    _record(found.layout, found.kernels, question, workload, ledger)
+    return found.layout, found.kernels
+
+
+def _record(
+    layout: Layout,
+    kernels: Kernels,
+    question: Question,
+    workload: TrainingWorkload,
+    ledger: Ledger,
+) -> None:
+    why = WHY["chosen"] if question.count is None else WHY["chosen_layout"]
+    if question.count is None:
+        ledger.assume("/hardware/count", int(layout.devices), "search", why)
+    degrees = {name: int(getattr(layout, name)) for name in _DEGREES if getattr(layout, name) > 1}
+    degrees["zero_stage"] = int(layout.zero_stage)
+    ledger.assume("/layout", degrees, "search", why)
+    if workload.micro_batch_size is None:
+        size = int(layout.micro_batch_size)
+        ledger.assume("/workload/micro_batch_size", size, "search", why)
+    if workload.recomputation is None:
+        ledger.assume("/workload/recomputation", kernels.recomputation, "search", why)
+
+
+_DEGREES = ("tensor", "pipeline", "context", "expert")
+
+
+def _given(
+    spec: LayoutSpec,
+    count: int | None,
+    batch: int,
+    workload: TrainingWorkload,
+    ledger: Ledger,
+) -> Layout:
+    """The layout that was asked for; degrees that are left out are 1."""
+    degrees = {
+        name: ledger.choose(f"/layout/{name}", getattr(spec, name), 1, WHY["degree"])
+        for name in (*_DEGREES, "expert_tensor", "interleave")
+    }
+    replica = degrees["tensor"] * degrees["pipeline"] * degrees["context"]
+    devices = ledger.choose("/hardware/count", count, replica, WHY["count_of_layout"])
+    zero = ledger.choose("/layout/zero_stage", spec.zero_stage, 1, WHY["zero_stage"])
+    micro = ledger.choose(
+        "/workload/micro_batch_size", workload.micro_batch_size, 1, WHY["micro_batch_size"]
+    )
+    sequence_parallel = ledger.choose(
+        "/layout/sequence_parallel",
+        spec.sequence_parallel,
+        degrees["tensor"] > 1,
+        WHY["sequence_parallel"],
+    )
+    step = micro * max(devices // replica, 1)
+    if workload.global_batch_size is None:
+        batch = max(round(batch / step), 1) * step
+    return Layout(
+        devices=float(devices),
+        **{name: float(value) for name, value in degrees.items()},
+        zero_stage=float(zero),
+        shard_group=float(spec.shard_group or 0),
+        sequence_parallel=float(sequence_parallel),
+        micro_batch_size=float(micro),
+        global_batch_size=float(batch),
+    )
