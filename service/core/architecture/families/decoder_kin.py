@@ -26,6 +26,7 @@ from service.core.architecture.families.trunk import (
     causal_lm,
     head_width,
     kinds,
+    named_class,
     probability,
     read,
     refuse,
@@ -150,6 +151,8 @@ def modernbert_decoder(config: Config) -> Network:
         Activation("act", hidden, config.text("classifier_activation")),
         replace(norm, name="norm"),
     )
+    if named_class(config) not in ("", "ModernBertDecoderForCausalLM"):
+        raise refuse(config, "architectures", "ModernBertDecoderForCausalLM")
     drop = dropped(hidden, probability(config, "embedding_dropout"))
     return causal_lm(
         config,

@@ -154,10 +154,15 @@ def causal_lm(
     )
 
 
+def named_class(config: Config) -> str:
+    """The class that `architectures` names first; empty where it names none."""
+    named = config.sequence("architectures")
+    return named[0] if named and isinstance(named[0], str) else ""
+
+
 def _head(config: Config, size: tuple[int, int], ties: bool, bias: bool, name: str) -> Children:
     """What the class named in `architectures` puts on top; a language model's head by default."""
-    named = config.sequence("architectures")
-    kind = named[0] if named and isinstance(named[0], str) else ""
+    kind = named_class(config)
     if kind.endswith(("ForSequenceClassification", "ForTokenClassification")):
         bias = kind.endswith("ForTokenClassification")
         return (Block("head", (Linear("score", size[0], labels(config), bias),)),)
