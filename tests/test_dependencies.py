@@ -29,7 +29,8 @@ CORE_FITS = {"scipy"}
 
 def files(part: str) -> list[Path]:
     folder = ROOT / part
-    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    single = folder.with_suffix(".py")
+    return [single] if single.exists() else sorted(folder.rglob("*.py"))
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -75,4 +76,4 @@ def test_the_core_has_no_clock_and_no_network(module: str) -> None:
 def test_every_part_has_its_rule() -> None:
     parts = {path.stem for path in ROOT.iterdir() if path.suffix in ("", ".py")}
     outer = {"__init__", "__main__", "cli", "__pycache__", "migrations"}
-    assert parts - outer == set(MAY_USE)
+    assert parts - outer <= set(MAY_USE)
