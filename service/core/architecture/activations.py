@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from service.core.architecture.modules import Traits
+from service.core.architecture.modules import LLAMA_LINE, Traits
 from service.core.architecture.network import Placed
 from service.core.architecture.operators import (
     Activation,
@@ -75,7 +75,7 @@ class Context:
 
     kernels: Kernels
     formats: Formats
-    traits: Traits = Traits()
+    traits: Traits = LLAMA_LINE
 
     @property
     def modules(self) -> bool:
@@ -87,6 +87,9 @@ class Context:
         """Each product makes a 16-bit copy of an fp32 input."""
         return self.formats.autocast and self.modules
 
+
+INDEX_BYTES = 8.0
+"""PyTorch's indices are int64."""
 
 Rule = Callable[[Any, Placed, Context, Flow], tuple[Kept, Flow]]
 
@@ -112,8 +115,9 @@ def _linear(op: Linear, leaf: Placed, context: Context, flow: Flow) -> tuple[Kep
         return _adapter(op, context, flow)
     formats = context.formats
     sibling = not op.keeps_input or _beside(op, leaf, flow)
-    width = flow.source if sibling else flow.width
-    held = flow.source_kept if sibling else flow.kept
+    crossed = leaf.component == "cross_attention" and op.key_value_heads is not None
+    width = flow.source if sibling else (formats.residual if crossed else flow.width)
+    held = crossed or (flow.source_kept if sibling else flow.kept)
     after = _expert_output(op, leaf, context)
     cast = context.casts and width > formats.compute
     if leaf.frozen:
@@ -184,7 +188,7 @@ def _same_residual(leaf: Placed, context: Context, flow: Flow) -> bool:
     return context.traits.twin_norms and flow.previous is not None and leaf.first_layer is not None
 
 
-def _activation(op: Activation, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+def _activation(op: Activation, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
     if not context.modules:
         return divided(op.split, (2.0 if op.gated else 1.0) * e * op.width), Flow(False, e)
@@ -209,20 +213,21 @@ def _elementwise(kind: str, e: float, autocast: bool) -> tuple[float, float]:
     return e, e
 
 
-def _dropout(op: Dropout, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+def _dropout(op: Dropout, _leaf: Placed, _context: Context, flow: Flow) -> tuple[Kept, Flow]:
     mask = 1.0 * op.width if op.probability > 0 else 0.0
     return divided(op.split, mask), Flow(False, flow.width)
 
 
-def _attention(op: Attention, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+def _attention(op: Attention, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
     queries = e * op.heads * op.key_dim
     each = e * (op.key_dim + op.value_dim)
-    expanded = context.modules and op.heads * each or 0.0
+    expanded = op.heads * each if context.modules else 0.0
     if context.kernels.attention == "eager":
         scores = Kept(tensor=queries, pair=_score_bytes(op, context))
         return scores.plus(_keys(op, each, expanded)), Flow(False, e)
-    output = (e * op.value_dim + 4.0) * op.heads
+    copies = 2.0 if context.modules and context.traits.contiguous_queries and e < 4.0 else 1.0
+    output = (copies * e * op.value_dim + 4.0) * op.heads
     wide = expanded if context.kernels.attention == "sdpa" and e > 2.0 else 0.0
     return Kept(tensor=queries + output).plus(_keys(op, each, wide)), Flow(True, e)
 
@@ -251,22 +256,40 @@ def _score_bytes(op: Attention, context: Context) -> float:
 
 def _convolution(op: Convolution, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
-    cast = context.casts and flow.width > e
-    keeps = op.keeps_input and not leaf.frozen and (cast or not flow.kept)
-    amount = e * op.inputs * op.input_positions if keeps else 0.0
-    return Kept(whole=amount), Flow(False, e, flow.width)
+    shared = _after_shortcut(leaf, flow)
+    width = flow.source if shared else flow.width
+    held = flow.source_kept if shared else flow.kept
+    cast = context.casts and width > e
+    out = Flow(False, e, width, True)
+    if not op.keeps_input or leaf.frozen or (held and not cast):
+        return Kept(), out
+    return Kept(whole=e * op.inputs * op.input_positions), out
 
 
-def _scan(op: Scan, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+def _after_shortcut(leaf: Placed, flow: Flow) -> bool:
+    """Whether the main path of a residual block begins, which reads what its shortcut read."""
+    before = flow.previous
+    return before is not None and before.component == "shortcut" != leaf.component
+
+
+def _pool(op: Pool, _leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+    e = context.formats.compute
+    if op.kind != "max":
+        return Kept(), Flow(False, e)
+    entry = 0.0 if flow.kept else e * op.input_positions
+    return Kept(whole=(entry + INDEX_BYTES) * op.width), Flow(False, e)
+
+
+def _scan(op: Scan, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
     return Kept(tensor=4.0 * e * op.width), Flow(False, e)
 
 
-def _nothing(op: Operator, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+def _nothing(_op: Operator, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
     return Kept(), Flow(False, context.formats.residual)
 
 
-def _rotary(op: Rotary, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+def _rotary(_op: Rotary, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
     return Kept(), Flow(False, context.formats.compute)
 
 
@@ -278,6 +301,7 @@ RULES: Mapping[type[Operator], Rule] = {
     Attention: _attention,
     Convolution: _convolution,
     Scan: _scan,
+    Pool: _pool,
     Rotary: _rotary,
 }
 

@@ -25,6 +25,10 @@ class Traits(NamedTuple):
     twin_norms: bool = False
     """Both halves of a layer read the same stream through norms of their own."""
 
+    contiguous_queries: bool = False
+    """Queries are laid out head by head, and flash attention's output with them, so that the
+    output projection makes a copy."""
+
     def norm_entry(self, width: float) -> float:
         """Bytes an element kept of an RMSNorm's input: its fp32 copy."""
         return 4.0 + (width if self.norm == "t5" and width < 4 else 0.0)
@@ -34,7 +38,7 @@ class Traits(NamedTuple):
         return 4.0 if self.norm == "gemma" else width
 
 
-_DEFAULT = Traits()
+LLAMA_LINE = Traits()
 _ENCODER = Traits(logits_fp32=False)
 
 _TRAITS: Mapping[str, Traits] = {
@@ -45,10 +49,10 @@ _TRAITS: Mapping[str, Traits] = {
     "t5": Traits("t5", logits_fp32=False),
     "bart": _ENCODER,
     "bert": _ENCODER,
-    "whisper": _ENCODER,
+    "whisper": _ENCODER._replace(contiguous_queries=True),
 }
 
 
 def traits(model_type: str) -> Traits:
     """The traits of a `model_type`; the Llama line's where nothing else is known."""
-    return _TRAITS.get(model_type, _DEFAULT)
+    return _TRAITS.get(model_type, LLAMA_LINE)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from service.core.architecture.activations import Context, working
 from service.core.architecture.network import Placed
-from service.core.memory.saved import Saved, layer_input, placed, traced
+from service.core.memory.saved import Saved, entered, layer_input, placed, traced
 from service.core.memory.states import (
     NOTHING,
     Tally,
@@ -72,7 +72,7 @@ class Site(NamedTuple):
 
 def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site) -> Layers:
     """One run of equal layers; `leaves` are those of one layer."""
-    steps = traced(leaves, context)
+    steps = traced(leaves, context, entered(leaves, context))
     total = Saved()
     worst, worst_size = Moment(Saved()), -1.0
     for leaf, amount in steps:
@@ -86,8 +86,8 @@ def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site)
     gradients, cached = weight_amounts(leaves, context, site)
     if context.kernels.recomputation == "full":
         entry = layer_input(leaves[0], context.formats.residual)
-        worst = worst._replace(held=worst.held.plus(entry))
-        return Layers(entry, worst, gradients, cached, count)
+        worst = worst._replace(held=worst.held.plus(entry), weights=sum_of(cached, worst.weights))
+        return Layers(entry, worst, gradients, NOTHING, count)
     return Layers(total, worst, gradients, cached, count)
 
 
@@ -124,26 +124,33 @@ def moments(
         for other in runs[:index]:
             held = held.plus(other.kept.scaled(other.number))
             copies = sum_of(scaled(other.cached, other.number), copies)
-        for left in {run.number - 1.0, 0.0}:
-            candidates.append(
-                Moment(
-                    held.plus(run.kept.scaled(left)).plus(run.worst.held),
-                    sum_of(scaled(run.gradients, run.number - 1.0 - left), made),
-                    sum_of(sum_of(scaled(run.cached, left + 1.0), copies), run.worst.weights),
-                )
+        candidates.extend(
+            Moment(
+                held.plus(run.kept.scaled(left)).plus(run.worst.held),
+                sum_of(scaled(run.gradients, run.number - 1.0 - left), made),
+                sum_of(sum_of(scaled(run.cached, left + 1.0), copies), run.worst.weights),
             )
+            for left in (run.number - 1.0, 0.0)
+        )
         made = sum_of(scaled(run.gradients, run.number), made)
-    return (start, end, *_winners(start, end, candidates))
+    return _winners([end, start, *candidates])
 
 
-def _winners(start: Moment, end: Moment, candidates: list[Moment]) -> list[Moment]:
-    """The candidates that are largest at some batch, at most `COUNT - 2` of them."""
-    found: list[Moment] = []
-    for batch in _BATCHES:
-        best = max((start, end, *candidates), key=lambda moment: _nominal(moment, batch))
-        if best is not start and best is not end and best not in found:
-            found.append(best)
-    return (found + [start] * COUNT)[: COUNT - 2]
+def _winners(candidates: list[Moment]) -> tuple[Moment, ...]:
+    """The `COUNT` candidates that together come closest to the largest one at every batch."""
+    sizes = [[_nominal(moment, batch) for batch in _BATCHES] for moment in candidates]
+    goal = [max(column) for column in zip(*sizes, strict=True)]
+    reached, chosen = [0.0] * len(_BATCHES), []
+    for _ in range(COUNT):
+        together = [[max(a, b) for a, b in zip(reached, row, strict=True)] for row in sizes]
+        best = min(range(len(sizes)), key=lambda index: _shortfall(together[index], goal))
+        reached = together[best]
+        chosen.append(candidates[best])
+    return tuple(chosen)
+
+
+def _shortfall(reached: list[float], goal: list[float]) -> float:
+    return sum(1.0 - have / max(want, 1.0) for have, want in zip(reached, goal, strict=True))
 
 
 def _nominal(moment: Moment, batch: float) -> float:

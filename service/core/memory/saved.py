@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from service.core.architecture.activations import Context, Flow, Kept, kept
 from service.core.architecture.network import Placed
-from service.core.architecture.operators import Attention, Convolution, Linear, Norm
+from service.core.architecture.operators import Activation, Attention, Convolution, Linear, Norm
 from service.core.architecture.polynomial import ZERO, Polynomial
 from service.core.numeric import Number, minimum, where
 from service.core.parallelism import Layout
@@ -68,15 +68,26 @@ def total(leaves: Iterable[tuple[Placed, float]], context: Context) -> Saved:
     return result
 
 
-def traced(leaves: Iterable[Placed], context: Context) -> list[tuple[Placed, Saved]]:
+def traced(
+    leaves: Iterable[Placed], context: Context, entry: Flow | None = None
+) -> list[tuple[Placed, Saved]]:
     """What is kept of each leaf, in the order in which data passes through them."""
     result: list[tuple[Placed, Saved]] = []
-    flow = Flow(False, context.formats.residual)
+    flow = entry or Flow(False, context.formats.residual)
     for leaf in leaves:
         amount, flow = kept(leaf, context, flow)
         recomputed = context.kernels.recomputation == "selective"
         result.append((leaf, placed(leaf, amount, recomputed)))
     return result
+
+
+def entered(leaves: Sequence[Placed], context: Context) -> Flow:
+    """What a layer receives from one like it: a kept tensor where it ends in an activation."""
+    flow = Flow(False, context.formats.residual)
+    for leaf in leaves:
+        _, flow = kept(leaf, context, flow)
+    ends = leaves and isinstance(leaves[-1].operator, Activation)
+    return Flow(bool(ends) and flow.kept, context.formats.residual)
 
 
 def placed(leaf: Placed, amount: Kept, recomputed: bool) -> Saved:
@@ -86,14 +97,15 @@ def placed(leaf: Placed, amount: Kept, recomputed: bool) -> Saved:
     """
     uses = leaf.uses
     positions = leaf.stream.positions().scaled(uses)
+    keys = (leaf.operator.keys if isinstance(leaf.operator, Attention) else None) or leaf.stream
     pairs = ZERO
     if amount.pair and not recomputed:
-        keys = leaf.operator.keys if isinstance(leaf.operator, Attention) else None
-        pairs = leaf.stream.pairs(keys or leaf.stream).scaled(uses * amount.pair)
+        pairs = leaf.stream.pairs(keys).scaled(uses * amount.pair)
     tensor = positions.scaled(amount.tensor).plus(pairs)
     if leaf.routing is not None:
         return Saved(expert=tensor, expert_whole=positions.scaled(amount.whole))
-    return Saved(tensor, positions.scaled(amount.key_value), positions.scaled(amount.whole))
+    keyed = keys.positions().scaled(uses * amount.key_value)
+    return Saved(tensor, keyed, positions.scaled(amount.whole))
 
 
 def layer_input(leaf: Placed, residual: float) -> Saved:

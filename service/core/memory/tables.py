@@ -56,6 +56,8 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
     ]
     inside, outside, logits = _sum(runs), saved.total(others, context), _head_kept(head, context)
     held = states.fold(network, kernels, width, pipeline, stage)
+    if kernels.recomputation == "full":
+        held = held._replace(cached=states.NOTHING)
     start = Moment(
         inside.plus(outside).plus(logits).plus(_head_backward(head, context)), weights=held.cached
     )
@@ -124,21 +126,30 @@ def _head_kept(head: list[Placed], context: Context) -> Saved:
     """The input of the head, and the fp32 log-probabilities that the loss keeps."""
     if not head:
         return Saved()
-    traits, e = context.traits, context.formats.compute
-    wide = traits.logits_fp32 or context.formats.autocast or not context.modules
-    capped = e if traits.logit_cap else 0.0
     result = saved.total([(leaf, 1.0) for leaf in head], context)
-    return result.plus(_logits(head[-1], (4.0 if wide else e) + capped))
+    return result.plus(_logits(head[-1], _loss_bytes(context)[0]))
 
 
 def _head_backward(head: list[Placed], context: Context) -> Saved:
-    """PyTorch's loss makes two fp32 gradients of the logits; a fused one works in place."""
-    if not head:
-        return Saved()
+    """Gradients of the logits alive while the loss runs backward."""
+    return _logits(head[-1], _loss_bytes(context)[1]) if head else Saved()
+
+
+def _loss_bytes(context: Context) -> tuple[float, float]:
+    """(kept, made in backward) for one logit.
+
+    PyTorch's cross entropy keeps the log-probabilities and makes two gradients of their format;
+    most causal models take it on an fp32 copy of the logits. A fused one works in place.
+    """
+    traits, e = context.traits, context.formats.compute
     if not context.modules:
-        return _logits(head[-1], 4.0)
-    wide = context.traits.logits_fp32 or context.formats.autocast
-    return _logits(head[-1], 8.0 if wide else 2.0 * context.formats.compute)
+        return 4.0, 4.0
+    capped = e if traits.logit_cap else 0.0
+    if traits.logits_fp32:
+        return 4.0 + capped, 8.0
+    if context.formats.autocast:
+        return e + 4.0 + capped, 4.0
+    return e + capped, 2.0 * e
 
 
 def _logits(leaf: Placed, element: float) -> Saved:
