@@ -228,13 +228,13 @@ def _global(
 
 
 def _overrides(config: Config, found: Sequence[str], overrides: Any) -> dict[str, Any]:
-    full = {str(index) for index, kind in enumerate(found) if kind == FULL}
+    full = {index for index, kind in enumerate(found) if kind == FULL}
     items = list(overrides.values()) if isinstance(overrides, Mapping) else []
     alike = bool(items) and all(item == items[0] for item in items)
     known = {"head_dim", "num_key_value_heads"}
     if (
         not alike
-        or {str(key) for key in overrides} != full
+        or {int(key) for key in overrides if str(key).isdecimal()} != full
         or not isinstance(items[0], Mapping)
         or not set(items[0]) <= known
     ):

@@ -50,7 +50,7 @@ KIMI_NAMES = {
     "num_experts_per_token": "num_experts_per_tok",
     "num_shared_experts": "n_shared_experts",
 }
-BAILING = KIMI | {
+BAILING = {name: value for name, value in KIMI.items() if not name.startswith("linear_")} | {
     "vocab_size": 157184,
     "hidden_size": 2560,
     "intermediate_size": 6144,
@@ -122,8 +122,12 @@ def bailing_hybrid(config: Config) -> Network:
     """BailingHybridForCausalLM: Kimi Linear's mixers without their low ranks, a gate each."""
     config = read(config, BAILING, KIMI_NAMES)
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    head, kernel = config.integer("head_dim"), config.integer("short_conv_kernel_size")
-    sizes = Delta(hidden, heads, heads, head, head, kernel)
+    many = config.optional("linear_num_heads", 1) or heads
+    head = config.optional("linear_head_dim", 1) or config.integer("head_dim")
+    kernel = config.optional("linear_conv_kernel_dim", 1) or config.integer(
+        "short_conv_kernel_size"
+    )
+    sizes = Delta(hidden, many, many, head, head, kernel)
     width = sizes.values
     linear: Children = (
         Linear("q_proj", hidden, width, split="column"),
@@ -131,9 +135,9 @@ def bailing_hybrid(config: Config) -> Network:
         Linear("v_proj", hidden, width, split="column", keeps_input=False),
         depthwise(3 * width, kernel, False),
         Linear("f_proj", hidden, width, split="column", keeps_input=False),
-        Linear("b_proj", hidden, heads, split="column", keeps_input=False),
-        delta_scan(sizes, ((width,), (heads,))),
-        Norm("o_norm", head, copies=heads),
+        Linear("b_proj", hidden, many, split="column", keeps_input=False),
+        delta_scan(sizes, ((width,), (many,))),
+        Norm("o_norm", head, copies=many),
         Linear("g_proj", hidden, width, split="column", keeps_input=False),
         Linear("o_proj", width, hidden, split="row"),
     )

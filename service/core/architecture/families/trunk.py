@@ -58,7 +58,7 @@ def probability(config: Config, name: str) -> float:
 
 
 def head_width(config: Config, hidden: int, heads: int, name: str = "num_attention_heads") -> int:
-    """The width of one head where the config does not give it."""
+    """The width of one head, for families whose heads must fill the hidden width."""
     if hidden % heads:
         raise ConfigError(config.where(name), f"{name} must divide the hidden size")
     return hidden // heads
@@ -67,7 +67,11 @@ def head_width(config: Config, hidden: int, heads: int, name: str = "num_attenti
 def grouped(config: Config, **changes: Any) -> AttentionShape:
     """Grouped-query attention from the names that nearly every config uses."""
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    head_dim = config.optional("head_dim", 1) or head_width(config, hidden, heads)
+    if heads > hidden:
+        raise ConfigError(
+            config.where("num_attention_heads"), "num_attention_heads exceeds hidden_size"
+        )
+    head_dim = config.optional("head_dim", 1) or hidden // heads
     shape = AttentionShape(
         hidden,
         heads,
