@@ -1,0 +1,1 @@
+"""The pages for people: static files that talk to the same API as everybody else."""
