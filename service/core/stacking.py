@@ -18,8 +18,9 @@ T = TypeVar("T")
 def stack(items: Sequence[T]) -> T:
     """One record whose numbers are float64 arrays with an element for each item.
 
-    Plain tuples of different lengths are filled up with their own first element (stages of which
-    the slowest counts). Raises ValueError or TypeError for what is no record of numbers.
+    None among numbers becomes NaN. Plain tuples of different lengths are filled up with their own
+    first element (stages of which the slowest counts). Raises ValueError or TypeError for what is no
+    record of numbers.
     """
     stacked: T = _stack(items)
     return stacked
@@ -37,7 +38,7 @@ def _stack(items: Sequence[Any]) -> Any:
         return _remade(first, lambda name: _stack([getattr(item, name) for item in items]))
     if all(item is None for item in items):
         return None
-    return np.array(items, dtype=np.float64)
+    return np.array([np.nan if item is None else item for item in items], dtype=np.float64)
 
 
 def _remade(record: Any, value: Callable[[str], Any]) -> Any:
