@@ -58,6 +58,8 @@ def tensors(header: Any, field: str = "header") -> tuple[Tensor, ...]:
     ConfigError with the path of what is wrong.
     """
     if isinstance(header, list | tuple):
+        if not header:
+            raise ConfigError(field, "a list of headers must hold at least one")
         shards = enumerate(header)
         return tuple(t for i, shard in shards for t in tensors(shard, f"{field}.{i}"))
     if not isinstance(header, Mapping):
