@@ -81,8 +81,9 @@ class SafetensorsModel(ApiModel):
     )
 
     kind: Literal["safetensors"]
-    header: dict[str, Any] = Field(
-        description="The JSON header of one file, or an index whose entries carry their shapes."
+    header: dict[str, Any] | list[dict[str, Any]] = Field(
+        description="The JSON header of one file, a list of headers, or an index whose entries "
+        "carry their shapes."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.api.bounded import ApiModel
+from service.api.problems import Problem
 
 
 class Predicted(ApiModel):
@@ -37,13 +38,17 @@ class ComputeSection(ApiModel):
 
 
 class PerDeviceMemory(ApiModel):
-    """Bytes on the device that needs most."""
+    """Bytes on the device that needs most. The parts that a job has add up to the peak."""
 
     parameters_bytes: float
     gradients_bytes: float
     optimizer_bytes: float
-    activations_bytes: float
+    activations_bytes: float = Field(description="With the temporaries of the peak's moment.")
     overhead_bytes: float
+    saved_activations_bytes: float | None = Field(
+        None, description="Of the activations, what is kept from forward to backward."
+    )
+    kv_cache_bytes: float | None = Field(None, description="Keys and values, when serving.")
 
 
 class MemorySection(ApiModel):
@@ -57,8 +62,8 @@ class MemorySection(ApiModel):
 class TimeSection(ApiModel):
     """How long it takes."""
 
-    step_seconds: Predicted
-    tokens_per_second_per_device: Predicted
+    step_seconds: Predicted | None = None
+    tokens_per_second_per_device: Predicted | None = None
     model_flops_utilization: Predicted | None = None
     wall_clock_seconds: Predicted | None = None
     device_hours: Predicted | None = None
@@ -105,7 +110,8 @@ class ComputeOptimalSection(ApiModel):
 
     parameters: Predicted
     tokens: Predicted
-    tokens_per_parameter: float
+    tokens_per_parameter: float = Field(description="Of this job.")
+    optimal_tokens_per_parameter: float
     verdict: Literal["undertrained", "compute_optimal", "overtrained"]
     law: str
 
@@ -170,13 +176,7 @@ class Provenance(ApiModel):
     interval: float = Field(description="Level of the intervals.")
 
 
-class _Answer(ApiModel):
-    assumptions: list[Assumption]
-    warnings: list[Warned]
-    provenance: Provenance
-
-
-class EstimateResponse(_Answer):
+class EstimateResponse(ApiModel):
     """Everything that can be said of the job."""
 
     parameters: ParametersSection | None
@@ -189,31 +189,59 @@ class EstimateResponse(_Answer):
     compute_optimal: ComputeOptimalSection | None
     verdict: VerdictSection | None
     layout: LayoutSection | None
+    assumptions: list[Assumption]
+    warnings: list[Warned]
+    provenance: Provenance
 
 
-class ParametersResponse(_Answer):
+class ParametersResponse(ApiModel):
     """The parameters of /estimate."""
 
     parameters: ParametersSection | None
+    assumptions: list[Assumption]
+    warnings: list[Warned]
+    provenance: Provenance
 
 
-class MemoryResponse(_Answer):
+class MemoryResponse(ApiModel):
     """The memory of /estimate, with the layout and the verdict that belong to it."""
 
     memory: MemorySection | None
     layout: LayoutSection | None
     verdict: VerdictSection | None
+    assumptions: list[Assumption]
+    warnings: list[Warned]
+    provenance: Provenance
 
 
-class TrainingTimeResponse(_Answer):
+class TrainingTimeResponse(ApiModel):
     """The time of /estimate, with the work and the layout that it follows from."""
 
     compute: ComputeSection | None
     time: TimeSection | None
     layout: LayoutSection | None
+    assumptions: list[Assumption]
+    warnings: list[Warned]
+    provenance: Provenance
 
 
-class CarbonResponse(_Answer):
+class CarbonResponse(ApiModel):
     """The carbon of /estimate."""
 
     carbon: CarbonSection | None
+    assumptions: list[Assumption]
+    warnings: list[Warned]
+    provenance: Provenance
+
+
+class BatchItem(ApiModel):
+    """The answer to one request of a batch: an estimate or a problem."""
+
+    estimate: EstimateResponse | None = None
+    problem: Problem | None = None
+
+
+class BatchResponse(ApiModel):
+    """The answers in the order of the requests."""
+
+    items: list[BatchItem]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from service.api.problems import FieldError, ProblemError, at
+from service.api.problems import at
 from service.api.request_models import (
     CatalogModel,
     HuggingFaceModel,
@@ -25,7 +26,8 @@ from service.catalog import networks
 from service.catalog.errors import UnknownName
 from service.catalog.facts import Fact
 from service.catalog.snapshot import Snapshot
-from service.core.architecture.families import registry
+from service.core.architecture import safetensors
+from service.core.architecture.families import layers, registry
 from service.core.architecture.families.config import ConfigError, UnknownArchitecture
 from service.core.architecture.network import Network
 
@@ -48,9 +50,12 @@ def resolve(snapshot: Snapshot, spec: ModelSpec, ledger: Ledger) -> Model:
             return _from_catalog(snapshot, spec.name, ledger)
         case HuggingFaceModel():
             return _from_config(spec.config)
+        case LayersModel():
+            return _read("layers", spec.layers)
+        case SafetensorsModel():
+            return _read("header", spec.header)
         case SizeModel():
             return _size(spec)
-    raise AssertionError(spec)
 
 
 def _from_catalog(snapshot: Snapshot, name: str, ledger: Ledger) -> Network:
@@ -72,20 +77,34 @@ def _catalogued(catalog: Catalog, name: str) -> tuple[Fact, Network]:
 
 def _from_config(config: Mapping[str, Any]) -> Network:
     try:
-        return _network(json.dumps(config))
-    except UnknownArchitecture as error:
-        raise at("unknown-architecture", _config_pointer(error), str(error)) from None
+        return _built("config", json.dumps(config))
     except ConfigError as error:
-        raise at("invalid-model", _config_pointer(error), str(error)) from None
+        path = pointer(("model", "config", *error.field.split(".")))
+        unknown_family = isinstance(error, UnknownArchitecture)
+        kind = "unknown-architecture" if unknown_family else "invalid-model"
+        raise at(kind, path, str(error)) from None
+
+
+def _read(field: str, document: Any) -> Network:
+    try:
+        return _built(field, json.dumps(document))
+    except ConfigError as error:
+        path = pointer(("model", *_PARTS.split(error.field)))
+        raise at("invalid-model", path.rstrip("/"), str(error)) from None
+
+
+_PARTS = re.compile(r"\.|\[|\]\.?")
+_BUILDERS: Mapping[str, Callable[[Any], Network]] = {
+    "config": registry.build,
+    "layers": layers.build,
+    "header": safetensors.build,
+}
 
 
 @lru_cache(maxsize=1024)
-def _network(config: str) -> Network:
-    return registry.build(json.loads(config))
-
-
-def _config_pointer(error: ConfigError) -> str:
-    return pointer(("model", "config", *error.field.split(".")))
+def _built(kind: str, text: str) -> Network:
+    """The network of a document; the same text is read once."""
+    return _BUILDERS[kind](json.loads(text))
 
 
 def _size(spec: SizeModel) -> Size:

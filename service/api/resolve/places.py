@@ -127,6 +127,11 @@ def _figure(figure: sites.Figure, what: str) -> str:
     return f"{what}{year}; {sourced(figure.origin)}"
 
 
+def day_of(as_of: datetime.date | None, snapshot: Snapshot) -> datetime.date:
+    """The day that the answer is for: never the clock's, so that answers can be repeated."""
+    return as_of or datetime.date.fromisoformat(snapshot.recorded_at[:10])
+
+
 def price(
     snapshot: Snapshot,
     pricing: Pricing | None,

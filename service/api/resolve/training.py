@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.api.problems import at
 from service.api.request_workloads import FinetuningWorkload, PretrainingWorkload
 from service.api.requests import EstimateRequest, LayoutSpec
 from service.api.resolve import defaults, realisable
 from service.api.resolve.defaults import WHY
-from service.api.resolve.layouts import Question, search
+from service.api.resolve.layouts import Chosen, choose
 from service.api.resolve.ledger import Ledger
 from service.core import parameters
 from service.core.architecture.network import Network
@@ -18,9 +18,9 @@ from service.core.finetuning import ALL_LINEAR, OBJECTIVES, Adapters, Objective,
 from service.core.finetuning import adapted as with_adapters
 from service.core.hardware import Accelerator
 from service.core.parallelism import Kernels, Layout
+from service.core.search import RECOMPUTATIONS, Question
 from service.core.weight_formats import UnknownFormat, weight_bytes
 
-RECOMPUTATIONS = ("none", "selective", "full")
 TrainingWorkload = PretrainingWorkload | FinetuningWorkload
 
 
@@ -96,9 +96,7 @@ def _sequence_length(network: Network, workload: TrainingWorkload, ledger: Ledge
     return float(given)
 
 
-def _tokens(
-    network: Network, workload: TrainingWorkload, sequence: float, ledger: Ledger
-) -> float:
+def _tokens(network: Network, workload: TrainingWorkload, sequence: float, ledger: Ledger) -> float:
     if workload.tokens is not None:
         return workload.tokens
     if isinstance(workload, FinetuningWorkload):
@@ -177,30 +175,22 @@ def _layout(
         if workload.recomputation is None:
             ledger.assume("/workload/recomputation", "none", "default", WHY["recomputation"])
         return _given(request.layout, count, batch, workload, ledger), kernels
-    question = Question(
-        network,
-        accelerator,
-        kernels,
-        (workload.recomputation,) if workload.recomputation else RECOMPUTATIONS,
-        sequence,
-        batch,
-        workload.micro_batch_size,
-        count,
-    )
-    found = search(question)
-    _record(found.layout, found.kernels, question, workload, ledger)
-    return found.layout, found.kernels
+    question = Question(network, kernels, accelerator, sequence, float(batch))
+    recomputations = (workload.recomputation,) if workload.recomputation else RECOMPUTATIONS
+    found = choose(question, count, workload.micro_batch_size, recomputations)
+    if found is None:
+        detail = (
+            f"no layout of {count or 1} devices divides the {batch} samples of a step evenly; "
+            "change global_batch_size, micro_batch_size or count"
+        )
+        raise at("impossible-layout", "/workload/global_batch_size", detail)
+    _record(found, count, workload, ledger)
+    return found.layout, replace(kernels, recomputation=found.recomputation)
 
 
-def _record(
-    layout: Layout,
-    kernels: Kernels,
-    question: Question,
-    workload: TrainingWorkload,
-    ledger: Ledger,
-) -> None:
-    why = WHY["chosen"] if question.count is None else WHY["chosen_layout"]
-    if question.count is None:
+def _record(found: Chosen, count: int | None, workload: TrainingWorkload, ledger: Ledger) -> None:
+    layout, why = found.layout, WHY["chosen" if count is None else "chosen_layout"]
+    if count is None:
         ledger.assume("/hardware/count", int(layout.devices), "search", why)
     degrees = {name: int(getattr(layout, name)) for name in _DEGREES if getattr(layout, name) > 1}
     degrees["zero_stage"] = int(layout.zero_stage)
@@ -209,7 +199,7 @@ def _record(
         size = int(layout.micro_batch_size)
         ledger.assume("/workload/micro_batch_size", size, "search", why)
     if workload.recomputation is None:
-        ledger.assume("/workload/recomputation", kernels.recomputation, "search", why)
+        ledger.assume("/workload/recomputation", found.recomputation, "search", why)
 
 
 _DEGREES = ("tensor", "pipeline", "context", "expert")

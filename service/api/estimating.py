@@ -1,0 +1,127 @@
+"""One estimate: the request resolved, the core asked, the sections filled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from service.api import mapping, verdicts
+from service.api.provenance import provenance
+from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
+from service.api.requests import EstimateRequest
+from service.api.resolve import models, places, training
+from service.api.resolve.ledger import Ledger
+from service.api.resolve.models import Size
+from service.api.responses import EstimateResponse
+from service.catalog.snapshot import Snapshot
+from service.core import estimate as core
+from service.core import parameters
+from service.core.architecture.network import Network
+from service.core.scaling_laws import sizing
+
+SECTIONS = (
+    "parameters",
+    "compute",
+    "memory",
+    "time",
+    "serving",
+    "cost",
+    "carbon",
+    "compute_optimal",
+    "verdict",
+    "layout",
+)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an estimate is made with, beside the request."""
+
+    snapshot: Snapshot
+    stale: str = ""
+    """Why the snapshot may be out of date; empty while the database answers."""
+
+
+def estimate(request: EstimateRequest, context: Context) -> EstimateResponse:
+    """The answer to a request. Raises ProblemError and CatalogError."""
+    snapshot = context.snapshot.as_of(request.as_of) if request.as_of else context.snapshot
+    ledger = Ledger()
+    if context.stale:
+        ledger.warn("catalog-stale", f"answered from the last snapshot: {context.stale}")
+    model = models.resolve(snapshot, request.model, ledger)
+    sections = _sections(request, model, snapshot, ledger)
+    answer = {name: sections.get(name) for name in SECTIONS}
+    return EstimateResponse(
+        **answer,
+        assumptions=ledger.assumptions,
+        warnings=ledger.warnings,
+        provenance=provenance(snapshot),
+    )
+
+
+def _sections(
+    request: EstimateRequest, model: Network | Size, snapshot: Snapshot, ledger: Ledger
+) -> dict[str, Any]:
+    if isinstance(model, Size):
+        from service.api import estimating_size
+
+        return estimating_size.sections(request, model, snapshot, ledger)
+    if isinstance(request.workload, InferenceWorkload):
+        from service.api import estimating_serving
+
+        return estimating_serving.sections(request, model, snapshot, ledger)
+    return _training(request, model, snapshot, ledger)
+
+
+def _training(
+    request: EstimateRequest, network: Network, snapshot: Snapshot, ledger: Ledger
+) -> dict[str, Any]:
+    name = request.hardware.accelerator if request.hardware else None
+    accelerator = places.accelerator(snapshot, name, ledger)
+    job = training.resolve(network, request, accelerator, ledger)
+    place = places.place(snapshot, request.site, ledger)
+    day = places.day_of(request.as_of, snapshot)
+    usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
+    answer = _evaluated(job, place, usd)
+
+    def changed(other: EstimateRequest) -> verdicts.Answer:
+        unseen = Ledger()
+        again = training.resolve(network, other, accelerator, unseen)
+        return again, _evaluated(again, place, usd)
+
+    finetuning = isinstance(request.workload, FinetuningWorkload)
+    counts = parameters.count(network)
+    trained = parameters.count(job.network)
+    ledger.warn("serving-not-asked", "serving is answered for workload.kind inference")
+    return {
+        "parameters": mapping.parameters(counts, trained.trainable),
+        "compute": mapping.compute(job.network, job.sequence_length, _samples(job)),
+        "memory": mapping.memory(answer),
+        "time": mapping.time(answer),
+        "cost": None if usd is None else mapping.cost(answer.usd, usd),
+        "carbon": mapping.carbon(answer),
+        "compute_optimal": _compute_optimal(network, job.tokens, finetuning, ledger),
+        "verdict": verdicts.of_training(request, job, answer, changed),
+        "layout": mapping.layout(job.layout),
+    }
+
+
+def _samples(job: training.TrainingJob) -> float:
+    return job.tokens / (job.sequence_length if job.network.tokens else 1.0)
+
+
+def _evaluated(job: training.TrainingJob, place: places.Place, usd: float | None) -> core.Estimate:
+    prepared = core.prepare(
+        job.network, job.kernels, job.accelerator, int(job.layout.pipeline), job.sequence_length
+    )
+    site = core.Site(place.grid, place.pue, place.market, place.marginal, place.wue)
+    return core.evaluate(prepared, job.layout, job.tokens, site, usd or 0.0)
+
+
+def _compute_optimal(network: Network, tokens: float, finetuning: bool, ledger: Ledger) -> Any:
+    """The best size for the same compute, where scaling laws speak of such a model."""
+    if finetuning or not (network.tokens and network.causal):
+        what = "fine-tuning" if finetuning else "models that do not generate text"
+        ledger.warn("compute-optimal-unknown", f"scaling laws do not speak of {what}")
+        return None
+    return mapping.compute_optimal(sizing.verdict(parameters.count(network).active, tokens))

@@ -1,0 +1,101 @@
+"""What can be said from a number of parameters alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.api import mapping
+from service.api.request_workloads import InferenceWorkload
+from service.api.requests import EstimateRequest
+from service.api.resolve import defaults, places
+from service.api.resolve.defaults import WHY
+from service.api.resolve.ledger import Ledger
+from service.api.resolve.models import Size
+from service.api.responses import ComputeSection, ParametersSection, TimeSection
+from service.catalog.snapshot import Snapshot
+from service.core import energy
+from service.core.carbon import embodied_kgco2e, operational, water
+from service.core.cost import cost_usd
+from service.core.estimate import SERVER_SHARE_KGCO2E
+from service.core.hardware import Accelerator
+from service.core.scaling_laws import sizing
+from service.core.scaling_laws.optimum import training_flops
+from service.core.uncertainty import Interval
+
+FORMAT = "bf16"
+
+
+def sections(
+    request: EstimateRequest, size: Size, snapshot: Snapshot, ledger: Ledger
+) -> dict[str, Any]:
+    """The sections that a size answers; the others need an architecture."""
+    ledger.warn(
+        "size-only",
+        "memory, step time, layout and verdict need an architecture: send a config, layers or a "
+        "header, or the name of a catalogued model",
+    )
+    found: dict[str, Any] = {
+        "parameters": ParametersSection(
+            total=size.parameters, active=size.active, trainable=None, by_component={}
+        ),
+        "compute": ComputeSection(forward_flops_per_token=2.0 * size.active),
+    }
+    if isinstance(request.workload, InferenceWorkload):
+        return found
+    given = request.workload.tokens if request.workload else None
+    tokens = ledger.choose(
+        "/workload/tokens", given, defaults.TOKENS_PER_PARAMETER * size.active, WHY["tokens"]
+    )
+    found["compute"] = ComputeSection(
+        forward_flops_per_token=2.0 * size.active,
+        training_flops=training_flops(size.active, tokens),
+    )
+    found["compute_optimal"] = mapping.compute_optimal(sizing.verdict(size.active, tokens))
+    return found | _spent(request, training_flops(size.active, tokens), snapshot, ledger)
+
+
+def _spent(
+    request: EstimateRequest, flops: float, snapshot: Snapshot, ledger: Ledger
+) -> dict[str, Any]:
+    """Device-hours at the utilisation of published runs, and what follows from them."""
+    name = request.hardware.accelerator if request.hardware else None
+    accelerator = places.accelerator(snapshot, name, ledger)
+    place = places.place(snapshot, request.site, ledger)
+    day = places.day_of(request.as_of, snapshot)
+    usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
+    utilization = energy.typical_utilization()
+    ledger.assume(
+        "/model", utilization.value, "calibration", "model-FLOPs utilisation of published runs"
+    )
+    hours = utilization.inverse(flops / accelerator.peak_for(FORMAT) / 3600.0)
+    count = request.hardware.count if request.hardware else None
+    return {
+        "time": _time(hours, utilization, count),
+        "cost": None if usd is None else mapping.cost(cost_usd(hours, usd), usd),
+        "carbon": _carbon(hours, utilization, accelerator, place),
+    }
+
+
+def _time(hours: Interval, utilization: Interval, count: int | None) -> TimeSection:
+    wall = None if count is None else hours.times(3600.0 / count)
+    return TimeSection(
+        model_flops_utilization=mapping.predicted(utilization),
+        wall_clock_seconds=mapping.maybe(wall),
+        device_hours=mapping.predicted(hours),
+    )
+
+
+def _carbon(
+    hours: Interval, utilization: Interval, accelerator: Accelerator, place: places.Place
+) -> Any:
+    envelope = energy.power_envelope(
+        accelerator.name, accelerator.tdp_watts, accelerator.idle_watts
+    )
+    used = energy.training_energy(
+        hours, envelope, utilization, energy.power_slope(FORMAT), place.pue
+    )
+    low, central, high = accelerator.embodied_kgco2e
+    made = embodied_kgco2e(hours.value, Interval(central, low, high), SERVER_SHARE_KGCO2E)
+    emitted = operational(used.total_kwh, place.grid, place.market, place.marginal)
+    litres = water(used.it_kwh, used.total_kwh, place.wue).on_site_litres
+    return mapping.emissions(used.total_kwh, emitted, made, litres)

@@ -1,0 +1,171 @@
+"""From the core's answers to the sections of a response: the one place that maps them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from service.api.responses import (
+    CarbonSection,
+    ComputeOptimalSection,
+    ComputeSection,
+    CostSection,
+    LayoutSection,
+    MemorySection,
+    ParametersSection,
+    PerDeviceMemory,
+    Predicted,
+    TimeSection,
+)
+from service.core import carbon as core_carbon
+from service.core.architecture.network import Network
+from service.core.compute import table as compute_table
+from service.core.estimate import ADMISSION, Estimate, added
+from service.core.memory import MemoryParts
+from service.core.numeric import Number
+from service.core.parallelism import Layout
+from service.core.parameters import ParameterCounts
+from service.core.scaling_laws.sizing import Sizing
+from service.core.uncertainty import Interval
+
+Admission = Literal["fits", "at_risk", "does_not_fit"]
+
+
+def predicted(interval: Interval) -> Predicted:
+    """An interval with plain numbers."""
+    value, low, high = (float(bound) for bound in interval)
+    return Predicted.model_construct(value=value, low=low, high=high)
+
+
+def maybe(interval: Interval | None) -> Predicted | None:
+    """An interval that may be missing."""
+    return None if interval is None else predicted(interval)
+
+
+def finite(value: Number | None) -> float | None:
+    """A plain number; None for what is missing, infinite or not a number."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def parameters(counts: ParameterCounts, trainable: int) -> ParametersSection:
+    """The exact counts."""
+    return ParametersSection(
+        total=counts.total,
+        active=round(counts.active),
+        embedding=counts.embedding,
+        trainable=trainable,
+        by_component=dict(counts.by_component),
+    )
+
+
+def compute(network: Network, sequence_length: float, samples: float | None) -> ComputeSection:
+    """FLOPs of the network as it is, a token or (without tokens) a sample."""
+    table = compute_table(network)
+    tokens = sequence_length if network.tokens else 1.0
+    return ComputeSection(
+        forward_flops_per_token=table.forward(sequence_length) / tokens,
+        training_flops=None if samples is None else table.training(sequence_length) * samples,
+    )
+
+
+def memory(estimate: Estimate) -> MemorySection:
+    """Peak memory of a training job."""
+    return MemorySection(
+        per_device=_per_device(estimate.memory),
+        peak_bytes=predicted(estimate.peak_bytes),
+        capacity_bytes=estimate.capacity_bytes,
+    )
+
+
+def _per_device(parts: MemoryParts) -> PerDeviceMemory:
+    return PerDeviceMemory(
+        parameters_bytes=parts.parameters_bytes,
+        gradients_bytes=parts.gradients_bytes,
+        optimizer_bytes=parts.optimizer_bytes,
+        activations_bytes=parts.activations_bytes + parts.temporaries_bytes,
+        overhead_bytes=parts.overhead_bytes,
+        saved_activations_bytes=parts.activations_bytes,
+    )
+
+
+def time(estimate: Estimate) -> TimeSection:
+    """How long a training job takes."""
+    return TimeSection(
+        step_seconds=predicted(estimate.step_seconds),
+        tokens_per_second_per_device=predicted(estimate.tokens_per_second_per_device),
+        model_flops_utilization=predicted(estimate.model_flops_utilization),
+        wall_clock_seconds=predicted(estimate.wall_clock_seconds),
+        device_hours=predicted(estimate.device_hours),
+    )
+
+
+def cost(usd: Interval, usd_per_device_hour: float) -> CostSection:
+    """Money."""
+    return CostSection(usd=predicted(usd), usd_per_device_hour=usd_per_device_hour)
+
+
+def carbon(estimate: Estimate) -> CarbonSection:
+    """Energy, emissions and water of a training job."""
+    return emissions(
+        estimate.energy.total_kwh,
+        estimate.operational,
+        estimate.embodied_kgco2e,
+        estimate.water.on_site_litres,
+    )
+
+
+def emissions(
+    energy_kwh: Interval,
+    operational: core_carbon.Operational,
+    embodied: Interval,
+    water_on_site: Interval | None,
+) -> CarbonSection:
+    """The section out of its parts."""
+    return CarbonSection(
+        energy_kwh=predicted(energy_kwh),
+        operational_kgco2e=predicted(operational.location_kgco2e),
+        market_kgco2e=maybe(operational.market_kgco2e),
+        marginal_kgco2e=maybe(operational.marginal_kgco2e),
+        embodied_kgco2e=predicted(embodied),
+        total_kgco2e=predicted(added(operational.location_kgco2e, embodied)),
+        water_on_site_litres=maybe(water_on_site),
+        included=list(core_carbon.INCLUDED),
+        left_out=list(core_carbon.LEFT_OUT),
+    )
+
+
+def compute_optimal(sizing: Sizing) -> ComputeOptimalSection:
+    """How the job compares with the best size for its compute."""
+    best = sizing.optimum
+    return ComputeOptimalSection(
+        parameters=predicted(best.parameters),
+        tokens=predicted(best.tokens),
+        tokens_per_parameter=sizing.tokens_per_parameter,
+        optimal_tokens_per_parameter=best.tokens_per_parameter,
+        verdict=sizing.verdict,
+        law=sizing.law,
+    )
+
+
+def layout(chosen: Layout) -> LayoutSection:
+    """The layout as whole numbers."""
+    names = (
+        "devices", "data", "tensor", "pipeline", "context", "expert", "expert_tensor",
+        "zero_stage", "interleave", "micro_batch_size", "global_batch_size",
+    )  # fmt: skip
+    whole: dict[str, Any] = {name: int(getattr(chosen, name)) for name in names}
+    return LayoutSection(
+        **whole,
+        shard_group=int(chosen.shard_group) or None,
+        sequence_parallel=bool(chosen.sequence_parallel),
+        micro_batches=math.ceil(chosen.micro_batches),
+    )
+
+
+def admission(code: Number) -> Admission:
+    """The name of an admission code."""
+    names: dict[int, Admission] = {0: "fits", 1: "at_risk", 2: "does_not_fit"}
+    assert tuple(names.values()) == ADMISSION
+    return names[int(code)]

@@ -1,0 +1,42 @@
+"""From the core's answer for serving to the sections of a response."""
+
+from __future__ import annotations
+
+from service.api.mapping import maybe, predicted
+from service.api.responses import MemorySection, PerDeviceMemory, ServingSection
+from service.core.serving.composition import ServingEstimate, ServingMemory
+from service.core.uncertainty import Interval
+
+
+def serving_memory(answer: ServingMemory, capacity: float, peak: Interval) -> MemorySection:
+    """Peak memory of one device that serves."""
+    return MemorySection(
+        per_device=PerDeviceMemory(
+            parameters_bytes=answer.weights_bytes,
+            gradients_bytes=0.0,
+            optimizer_bytes=0.0,
+            activations_bytes=0.0,
+            overhead_bytes=answer.reserved_bytes,
+            kv_cache_bytes=answer.cache_bytes,
+        ),
+        peak_bytes=predicted(peak),
+        capacity_bytes=capacity,
+    )
+
+
+def serving(
+    answer: ServingEstimate,
+    usd_per_million: Interval | None,
+    joules_per_token: Interval | None,
+) -> ServingSection:
+    """What one replica does."""
+    return ServingSection(
+        weights_bytes=answer.weights_bytes,
+        kv_cache_bytes_per_token=answer.cache_bytes_per_token,
+        max_concurrency=int(answer.max_concurrency),
+        prefill_seconds=predicted(answer.prefill_seconds),
+        decode_seconds_per_token=predicted(answer.decode_seconds_per_token),
+        output_tokens_per_second=predicted(answer.output_tokens_per_second),
+        usd_per_million_output_tokens=maybe(usd_per_million),
+        joules_per_output_token=maybe(joules_per_token),
+    )

@@ -1,0 +1,96 @@
+"""Estimates: the whole answer, its sections, and many in one call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+
+from service.api import validation
+from service.api.context import request_id
+from service.api.estimating import Context, estimate
+from service.api.handlers import from_catalog
+from service.api.problems import Problem, ProblemError
+from service.api.requests import BatchRequest, EstimateRequest
+from service.api.responses import (
+    BatchItem,
+    BatchResponse,
+    CarbonResponse,
+    EstimateResponse,
+    MemoryResponse,
+    ParametersResponse,
+    TrainingTimeResponse,
+)
+from service.api.state import metrics, store
+from service.catalog.errors import CatalogError
+
+router = APIRouter(tags=["estimates"])
+
+
+def answered(request: Request, body: EstimateRequest) -> EstimateResponse:
+    """The estimate of one request, counted."""
+    here = store(request)
+    answer = estimate(body, Context(here.snapshot, here.health.problem))
+    admission = answer.verdict.admission if answer.verdict else "none"
+    metrics(request).estimate(body.model.kind, admission)
+    return answer
+
+
+@router.post("/estimate", name="estimate", summary="Everything that can be said of a job")
+async def post_estimate(request: Request, body: EstimateRequest) -> EstimateResponse:
+    """Parameters, memory, time, money, carbon, the best size, and whether the job may start."""
+    return answered(request, body)
+
+
+@router.post("/parameters", name="estimate_parameters", summary="Exact parameter counts")
+async def post_parameters(request: Request, body: EstimateRequest) -> ParametersResponse:
+    """The parameters of /estimate."""
+    return ParametersResponse(**_cut(answered(request, body), ParametersResponse))
+
+
+@router.post("/memory", name="estimate_memory", summary="Peak memory of one device")
+async def post_memory(request: Request, body: EstimateRequest) -> MemoryResponse:
+    """The memory of /estimate, with its layout and verdict."""
+    return MemoryResponse(**_cut(answered(request, body), MemoryResponse))
+
+
+@router.post("/training-time", name="estimate_training_time", summary="How long training takes")
+async def post_training_time(request: Request, body: EstimateRequest) -> TrainingTimeResponse:
+    """The time of /estimate, with the work and the layout behind it."""
+    return TrainingTimeResponse(**_cut(answered(request, body), TrainingTimeResponse))
+
+
+@router.post("/carbon", name="estimate_carbon", summary="Energy and emissions")
+async def post_carbon(request: Request, body: EstimateRequest) -> CarbonResponse:
+    """The carbon of /estimate."""
+    return CarbonResponse(**_cut(answered(request, body), CarbonResponse))
+
+
+def _cut(answer: EstimateResponse, model: type[Any]) -> dict[str, Any]:
+    return {name: getattr(answer, name) for name in model.model_fields}
+
+
+@router.post("/estimate/batch", name="estimate_batch", summary="Many unlike requests")
+async def post_batch(request: Request, body: BatchRequest) -> BatchResponse:
+    """Each request gets its own answer or its own problem, in the order of the requests."""
+    items = []
+    for index, entry in enumerate(body.requests):
+        items.append(_item(request, entry))
+        if index % 8 == 7:
+            await asyncio.sleep(0)  # let other requests in between
+    return BatchResponse(items=items)
+
+
+def _item(request: Request, entry: Any) -> BatchItem:
+    try:
+        return BatchItem(estimate=answered(request, EstimateRequest.model_validate(entry)))
+    except ValidationError as error:
+        problem = validation.problem(error.errors(include_url=False), entry)
+    except ProblemError as error:
+        problem = error
+    except CatalogError as error:
+        problem = from_catalog(error)
+    document = problem.document(request.url.path, request_id.get())
+    return BatchItem(problem=Problem.model_validate(document))
