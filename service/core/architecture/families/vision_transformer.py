@@ -317,11 +317,69 @@ def clip_text_model(config: Config) -> Network:
     return encoder(config, config.integer("hidden_size"), clip_text(config))
 
 
+def siglip(config: Config) -> Network:
+    """SiglipModel: both towers, the image's pooled by attention to a learned probe."""
+    text = config.section("text_config", SIGLIP_TEXT)
+    vision = config.section("vision_config", SIGLIP_VISION | {"vision_use_head": True})
+    hidden, width = text.integer("hidden_size"), vision.integer("hidden_size")
+    count = patches(vision)
+    embedding = Block(
+        "vision_embedding",
+        (
+            patch_projection(vision, width, True, "patch_embedding"),
+            Embedding("position_embedding", count, width),
+        ),
+    )
+    layers = layer(
+        *vision_layer(vision, ("layer_norm1", "layer_norm2")),
+        repeat=vision.layers("num_hidden_layers"),
+    )
+    last = Block("vision_norm", (norm("post_layernorm", width),))
+    towers = tuple(replace(part, stream=fixed(count)) for part in (embedding, layers, last))
+    words = clip_text(text)
+    bidirectional = vision_layer(text, ("layer_norm1", "layer_norm2"))
+    words = (words[0], replace(words[1], children=bidirectional), words[2])
+    projection = text.optional("projection_size", 1) or hidden
+    top: tuple[Operator, ...] = (
+        Linear("head", hidden, projection, True),
+        Parameter("logit_scale", (1,)),
+        Parameter("logit_bias", (1,)),
+    )
+    pooled = (_attention_pool(vision, width, count),) if vision.flag("vision_use_head") else ()
+    parts = (*words, *towers, *pooled, Block("head", top, stream=fixed(1)))
+    on_top(config, {"SiglipModel": ()}, "SiglipModel")
+    network = encoder(config, hidden, parts)
+    return replace(network, sequence_limit=text.integer("max_position_embeddings"))
+
+
+def _attention_pool(config: Config, hidden: int, count: int) -> Block:
+    """One learned query attends to all patches."""
+    heads = config.integer("num_attention_heads")
+    shape = AttentionShape(
+        hidden,
+        heads,
+        heads,
+        head_width(config, hidden, heads),
+        bias=True,
+        output_bias=True,
+        rotary=False,
+        causal=False,
+        keys=fixed(count),
+        key_inputs=hidden,
+    )
+    inner = config.integer("intermediate_size")
+    mlp = plain_mlp(hidden, inner, config.text("hidden_act"), names=("fc1", "fc2"))
+    probe = Parameter("probe", (1, 1, hidden))
+    parts = (probe, attention(shape), norm("layernorm", hidden), mlp)
+    return Block("vision_head", parts, stream=fixed(1))
+
+
 FAMILIES = {
     "clip": clip,
     "clip_text_model": clip_text_model,
     "deit": deit,
     "dinov2": dinov2,
     "ijepa": ijepa,
+    "siglip": siglip,
     "vit": vit,
 }

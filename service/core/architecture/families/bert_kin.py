@@ -1,0 +1,268 @@
+"""Encoders near BERT, with other positions, norms or products.
+
+megatron-bert (Shoeybi et al. 2019, arXiv 1909.08053), mpnet (2004.09297), roformer (2104.09864),
+visual_bert (1908.03557), squeezebert (2006.11316), esm (Lin et al. 2022). Defaults are those of
+transformers 5.23.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from service.core.architecture.families.bert import (
+    BERT,
+    bert_tops,
+    embeddings,
+    encoder,
+    encoder_layer,
+    masked_lm,
+    norm,
+    on_top,
+    pooler,
+)
+from service.core.architecture.families.config import Config
+from service.core.architecture.families.decoder import Children, dropped, layer
+from service.core.architecture.families.trunk import probability, read, refuse
+from service.core.architecture.network import Block, Network
+from service.core.architecture.operators import (
+    Activation,
+    Attention,
+    Convolution,
+    Embedding,
+    Linear,
+    Operator,
+    Parameter,
+    Rotary,
+    Split,
+)
+
+MEGATRON = BERT | {
+    "vocab_size": 29056,
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+MPNET = BERT | {"vocab_size": 30527, "relative_attention_num_buckets": 32, "type_vocab_size": 0}
+ROFORMER = BERT | {"vocab_size": 50000, "max_position_embeddings": 1536}
+VISUAL = BERT | {"visual_embedding_dim": 512}
+SQUEEZE = BERT | {
+    "embedding_size": 768,
+    "q_groups": 4,
+    "k_groups": 4,
+    "v_groups": 4,
+    "post_attention_groups": 1,
+    "intermediate_groups": 4,
+    "output_groups": 4,
+}
+ESM = BERT | {
+    "vocab_size": 33,
+    "max_position_embeddings": 1026,
+    "position_embedding_type": "absolute",
+    "emb_layer_norm_before": False,
+}
+
+
+def _stack(config: Config, children: Children) -> Block:
+    return layer(*children, repeat=config.layers("num_hidden_layers"))
+
+
+def _before(config: Config, hidden: int) -> Children:
+    """BERT's layer with the norms before each half."""
+    attention, first, mlp, second = encoder_layer(config, hidden)
+    return first, attention, second, mlp
+
+
+def megatron_bert(config: Config) -> Network:
+    """MegatronBertForMaskedLM: norms before each half and one at the end."""
+    config = read(config, MEGATRON)
+    hidden = config.integer("hidden_size")
+    table = embeddings(config, hidden)
+    bare = tuple(child for child in table.children if child.name != "LayerNorm")
+    parts = (
+        replace(table, children=bare),
+        _stack(config, _before(config, hidden)),
+        Block("norm", (norm("ln", hidden),)),
+        *on_top(config, bert_tops(config, hidden, hidden)),
+    )
+    return encoder(config, hidden, parts)
+
+
+def mpnet(config: Config) -> Network:
+    """MPNetForMaskedLM: relative position biases that all layers share."""
+    config = read(config, MPNET)
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    buckets = config.rows("relative_attention_num_buckets")
+    shared = Block("positions", (Embedding("relative_attention_bias", buckets, heads),))
+    layers = _stack(config, encoder_layer(config, hidden))
+    tops = {
+        "ForMaskedLM": bert_tops(config, hidden, hidden)["ForMaskedLM"],
+        "Model": (pooler(hidden),),
+    }
+    parts = (embeddings(config, hidden), shared, layers, *on_top(config, tops))
+    return encoder(config, hidden, parts)
+
+
+def roformer(config: Config) -> Network:
+    """RoFormerForMaskedLM: rotary positions, whose table counts as parameters there."""
+    config = read(config, ROFORMER)
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    width = config.optional("embedding_size", 1) or hidden
+    rows = config.rows("vocab_size")
+    tables: tuple[Operator, ...] = (
+        Embedding("word_embeddings", rows, width, Split.TENSOR, input=True),
+        Embedding("token_type_embeddings", config.rows("type_vocab_size"), width),
+        norm("LayerNorm", width),
+        *dropped(width, probability(config, "hidden_dropout_prob")),
+    )
+    project = (Linear("embeddings_project", width, hidden, True),) if width != hidden else ()
+    places = Embedding("embed_positions", config.rows("max_position_embeddings"), hidden // heads)
+    lm = masked_lm(
+        hidden, width, rows, config.flag("tie_word_embeddings"), config.text("hidden_act")
+    )
+    attention, *rest = encoder_layer(config, hidden)
+    rotary = _rotary(attention, 2 * hidden)
+    parts = (
+        Block("embedding", (*tables, *project, places)),
+        _stack(config, (rotary, *rest)),
+        *on_top(config, {"ForMaskedLM": (lm,), "Model": ()}),
+    )
+    return encoder(config, hidden, parts)
+
+
+def _rotary(block: Block | Operator, width: int) -> Block:
+    """An attention block with rotary positions before its attention."""
+    assert isinstance(block, Block)
+    found: list[Block | Operator] = []
+    for child in block.children:
+        if isinstance(child, Attention):
+            found.append(Rotary("rotary", width))
+        found.append(child)
+    return replace(block, children=tuple(found))
+
+
+def visual_bert(config: Config) -> Network:
+    """VisualBertModel: embeddings of image regions beside those of words."""
+    config = read(config, VISUAL)
+    if config.flag("bypass_transformer"):
+        raise refuse(config, "bypass_transformer", "false")
+    hidden = config.integer("hidden_size")
+    extra: tuple[Operator, ...] = (
+        Embedding("visual_token_type_embeddings", config.rows("type_vocab_size"), hidden),
+        Embedding("visual_position_embeddings", config.rows("max_position_embeddings"), hidden),
+        Linear("visual_projection", config.integer("visual_embedding_dim"), hidden, True),
+    )
+    layers = _stack(config, encoder_layer(config, hidden))
+    top = on_top(config, {"VisualBertModel": (pooler(hidden),)}, "VisualBertModel")
+    return encoder(config, hidden, (embeddings(config, hidden, extra), layers, *top))
+
+
+def squeezebert(config: Config) -> Network:
+    """SqueezeBertForMaskedLM: grouped convolutions instead of products."""
+    config = read(config, SQUEEZE)
+    hidden, _heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    if config.integer("embedding_size") != hidden:
+        raise refuse(config, "embedding_size", "hidden_size")
+    inner = config.integer("intermediate_size")
+    attention, first, mlp, second = encoder_layer(config, hidden)
+    grouped = {
+        "query": _grouped(config, "q_groups", hidden, hidden),
+        "key": _grouped(config, "k_groups", hidden, hidden),
+        "value": _grouped(config, "v_groups", hidden, hidden),
+        "dense": _grouped(config, "post_attention_groups", hidden, hidden),
+        "intermediate": _grouped(config, "intermediate_groups", hidden, inner),
+        "output": _grouped(config, "output_groups", inner, hidden),
+    }
+    blocks = tuple(_swapped(block, grouped) for block in (attention, mlp))
+    layers = _stack(config, (blocks[0], first, blocks[1], second))
+    lm = masked_lm(
+        hidden,
+        hidden,
+        config.rows("vocab_size"),
+        config.flag("tie_word_embeddings"),
+        config.text("hidden_act"),
+    )
+    tops: Mapping[str, Children] = {
+        "ForMaskedLM": (pooler(hidden), lm),
+        "Model": (pooler(hidden),),
+    }
+    parts = (embeddings(config, hidden), layers, *on_top(config, tops))
+    return encoder(config, hidden, parts)
+
+
+def _grouped(config: Config, name: str, inputs: int, outputs: int) -> Convolution:
+    groups = config.integer(name)
+    if inputs % groups or outputs % groups:
+        raise refuse(config, name, "a divisor of the width")
+    return Convolution(name, inputs, outputs, (1,), groups)
+
+
+def _swapped(block: Block | Operator, found: Mapping[str, Convolution]) -> Block:
+    assert isinstance(block, Block)
+    children = tuple(found.get(child.name, child) for child in block.children)
+    return replace(block, children=children)
+
+
+def esm(config: Config) -> Network:
+    """EsmForMaskedLM: a protein language model, norms before each half."""
+    config = read(config, ESM)
+    kind = config.text("position_embedding_type")
+    if kind not in ("rotary", "absolute") or config.flag("is_folding_model"):
+        raise refuse(config, "position_embedding_type", "rotary, absolute, without folding")
+    hidden, rows = config.integer("hidden_size"), config.rows("vocab_size")
+    tables: list[Operator] = [Embedding("word_embeddings", rows, hidden, Split.TENSOR, input=True)]
+    tables.append(
+        Embedding("position_embeddings", config.rows("max_position_embeddings"), hidden)
+        if kind == "absolute"
+        else Rotary("rotary", 0)
+    )
+    if config.flag("emb_layer_norm_before"):
+        tables.append(norm("layer_norm", hidden))
+    first, attention, second, mlp = _before(config, hidden)
+    rotary = _rotary(attention, 2 * hidden) if kind == "rotary" else attention
+    lm = Block(
+        "head",
+        (
+            Linear("dense", hidden, hidden, True),
+            Activation("gelu", hidden, "gelu"),
+            norm("layer_norm", hidden),
+            Linear(
+                "decoder", hidden, rows, split="column",
+                tied=config.flag("tie_word_embeddings"), head=True,
+            ),
+            Parameter("bias", (rows,), Split.TENSOR),
+        ),
+    )  # fmt: skip
+    contact = Block(
+        "contact_head",
+        (
+            Linear(
+                "regression",
+                config.layers("num_hidden_layers") * config.integer("num_attention_heads"),
+                1,
+                True,
+            ),
+        ),
+    )
+    tops: Mapping[str, Children] = {
+        "ForMaskedLM": (contact, lm),
+        "Model": (pooler(hidden), contact),
+    }
+    parts = (
+        Block("embedding", tuple(tables)),
+        _stack(config, (first, rotary, second, mlp)),
+        Block("norm", (norm("emb_layer_norm_after", hidden),)),
+        *on_top(config, tops),
+    )
+    return encoder(config, hidden, parts)
+
+
+FAMILIES = {
+    "esm": esm,
+    "megatron-bert": megatron_bert,
+    "mpnet": mpnet,
+    "roformer": roformer,
+    "squeezebert": squeezebert,
+    "visual_bert": visual_bert,
+}
