@@ -161,7 +161,7 @@ def visual_bert(config: Config) -> Network:
 def squeezebert(config: Config) -> Network:
     """SqueezeBertForMaskedLM: grouped convolutions instead of products."""
     config = read(config, SQUEEZE)
-    hidden, _heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    hidden = config.integer("hidden_size")
     if config.integer("embedding_size") != hidden:
         raise refuse(config, "embedding_size", "hidden_size")
     inner = config.integer("intermediate_size")
