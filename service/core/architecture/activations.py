@@ -24,7 +24,6 @@ from service.core.architecture.operators import (
     Attention,
     Convolution,
     Dropout,
-    Embedding,
     Linear,
     Norm,
     Operator,

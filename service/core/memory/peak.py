@@ -83,8 +83,9 @@ def per_device(
         held = moment.held.per_device(layout, heads, sequence_length) * samples
         held = held + sum(on_device(moment.weights, layout))
         backward = maximum(backward, held + made + lasting * (gradients - made))
-    backward = backward + one * (in_flight - 1.0) + _gathered(table, layout)
-    step = gradients + _step_temporaries(table, layout)
+    scratch = sum(on_device(table.states.scratch, layout))
+    backward = backward + one * (in_flight - 1.0) + _gathered(table, layout) + scratch
+    step = gradients + _step_temporaries(table, layout) + scratch
     states = parameters + optimizer
     allocated = states + maximum(backward, step)
     temporaries = allocated - states - gradients - activations

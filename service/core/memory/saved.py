@@ -23,6 +23,8 @@ class Saved(NamedTuple):
     """Inside experts, divided with their width."""
     expert_whole: Polynomial = ZERO
     """At the borders of experts: as many copies as expert-tensor ranks."""
+    full: Polynomial = ZERO
+    """On each tensor rank in full, whatever sequence parallelism."""
 
     def plus(self, other: Saved) -> Saved:
         """The sum, part by part."""
@@ -50,6 +52,7 @@ class Saved(NamedTuple):
             + _share(self.whole, sequence_length, local) / whole
             + _share(self.expert, sequence_length, local) / tensor
             + _share(self.expert_whole, sequence_length, local) * layout.expert_tensor / tensor
+            + _share(self.full, sequence_length, local)
         )
 
 

@@ -31,6 +31,9 @@ class States(NamedTuple):
     """All weights once, as a frozen copy for computing would hold them."""
     unit: SplitCount
     """The largest layer at compute precision: what ZeRO-3 gathers at once."""
+    scratch: SplitCount
+    """Fused gradient accumulation keeps one gradient-shaped tensor for each shape of product
+    (Transformer Engine's placeholder gradients), at compute precision."""
 
 
 class Tally:
@@ -58,10 +61,11 @@ def fold(network: Network, kernels: Kernels, formats: Formats, pipeline: int, st
     names = ("parameters", "gradients", "optimizer", "step", "cached", "weights")
     parts = {name: Tally() for name in names}
     units: dict[tuple[int | None, str], Tally] = {}
+    scratch, shapes = Tally(), set[tuple[str, tuple[int, ...]]]()
     copies = step_copies(kernels.optimizer, kernels.implementation)
     for leaf, layers in network.stage(pipeline, stage):
         unit = units.setdefault((leaf.first_layer, leaf.path[1] if leaf.path[1:] else ""), Tally())
-        for tally in (*parts.values(), unit):
+        for tally in (*parts.values(), unit, scratch):
             tally.limit(leaf)
         for weight in leaf.weights():
             held = holds(weight, leaf, pipeline, stage)
@@ -76,9 +80,25 @@ def fold(network: Network, kernels: Kernels, formats: Formats, pipeline: int, st
             parts["gradients"].add(key, amounts.gradient * count)
             parts["optimizer"].add(key, amounts.optimizer * count)
             parts["step"].add(key, copies * amounts.trained * count)
+            if (
+                _has_placeholder(weight, leaf, kernels)
+                and (leaf.operator.name, weight.shape) not in shapes
+            ):
+                shapes.add((leaf.operator.name, weight.shape))
+                scratch.add(_divided(key), formats.compute * weight.elements)
     largest = max(units.values(), key=lambda unit: sum(unit.amounts.values()), default=Tally())
     totals = {name: tally.total() for name, tally in parts.items()}
-    return States(**totals, unit=largest.total())
+    return States(**totals, unit=largest.total(), scratch=scratch.total())
+
+
+def _has_placeholder(weight: Weight, leaf: Placed, kernels: Kernels) -> bool:
+    product = isinstance(leaf.operator, Linear) and not leaf.operator.head
+    return kernels.implementation == "fused" and product and weight.matrix and not leaf.frozen
+
+
+def _divided(key: str) -> str:
+    """One expert's product is on each rank that has experts."""
+    return "whole" if key == "expert" else key
 
 
 class WeightStates(NamedTuple):
@@ -160,6 +180,7 @@ def from_parameters(table: ParameterTable, kernels: Kernels, formats: Formats) -
         scaled(table.held, formats.cached_weight),
         scaled(table.held, formats.compute),
         scaled(table.layer, formats.compute),
+        NOTHING,
     )
 
 

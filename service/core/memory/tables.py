@@ -12,12 +12,13 @@ from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Linear
 from service.core.formats import formats
 from service.core.memory import saved, states
+from service.core.memory.calibration import coefficients
 from service.core.memory.moments import COUNT, Layers, Moment, Site, layers, moments, weight_amounts
 from service.core.memory.saved import Saved
-from service.core.memory.states import States
+from service.core.memory.states import States, scaled
 from service.core.numeric import Number
 from service.core.parallelism import Kernels
-from service.core.parameters import ParameterTable
+from service.core.parameters import ParameterTable, SplitCount
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
     held = states.fold(network, kernels, width, pipeline, stage)
     if kernels.recomputation == "full":
         held = held._replace(cached=states.NOTHING)
-    start = Moment(
-        inside.plus(outside).plus(logits).plus(_head_backward(head, context)), weights=held.cached
-    )
+    beside = held.cached if context.modules else _head_weights(head, context, site)
+    at_loss = inside.plus(outside).plus(logits).plus(_head_backward(head, context))
+    start = Moment(at_loss, weights=beside)
     tied, _ = weight_amounts(_tied(head, pipeline), context, site)
     end = Moment(Saved(), held.gradients, tied)
     last, _ = weight_amounts(head, context, site)
@@ -131,8 +132,21 @@ def _head_kept(head: list[Placed], context: Context) -> Saved:
 
 
 def _head_backward(head: list[Placed], context: Context) -> Saved:
-    """Gradients of the logits alive while the loss runs backward."""
-    return _logits(head[-1], _loss_bytes(context)[1]) if head else Saved()
+    """What is alive beside while the loss runs backward."""
+    if not head:
+        return Saved()
+    result = _logits(head[-1], _loss_bytes(context)[1])
+    if context.modules:
+        return result
+    copies = coefficients()["fused_hidden_copies"] * context.formats.compute
+    width = getattr(head[-1].operator, "inputs", 0)
+    return result.plus(Saved(full=head[-1].stream.positions().scaled(copies * width)))
+
+
+def _head_weights(head: list[Placed], context: Context, site: Site) -> SplitCount:
+    """The gradient of the head, at compute precision, before it is added to its buffer."""
+    gradients, _ = weight_amounts(_tied(head, 1) or head, context, site)
+    return scaled(gradients, context.formats.compute / context.formats.gradient)
 
 
 def _loss_bytes(context: Context) -> tuple[float, float]:
@@ -143,7 +157,7 @@ def _loss_bytes(context: Context) -> tuple[float, float]:
     """
     traits, e = context.traits, context.formats.compute
     if not context.modules:
-        return 4.0, 4.0
+        return e, e * (coefficients()["fused_logit_copies"] - 1.0)
     capped = e if traits.logit_cap else 0.0
     if traits.logits_fp32:
         return 4.0 + capped, 8.0
