@@ -43,10 +43,11 @@ def serve(found: settings.Settings) -> int:
 
     from service.api.app import create_app
     from service.api.logs import configure
+    from service.web import pages
 
     configure(found.log_level)
     uvicorn.run(
-        create_app(found),
+        pages.install(create_app(found)),
         host=found.host,
         port=found.port,
         log_config=None,

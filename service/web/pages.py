@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
@@ -52,3 +52,10 @@ async def plotly() -> FileResponse:
     return FileResponse(
         PLOTLY, media_type="text/javascript", headers={"Cache-Control": "max-age=86400"}
     )
+
+
+def install(app: FastAPI) -> FastAPI:
+    """The application with its pages."""
+    app.include_router(router)
+    app.mount("/static", static, name="static")
+    return app
