@@ -44,6 +44,25 @@ def test_at_least_a_hundred_types_of_the_truth_are_covered():
     assert len(COVERED) >= 100
 
 
+def perturbed():
+    rows = [json.loads(line) for line in (TRUTH / "perturbed.jsonl").read_text().splitlines()]
+    found = {}
+    for row in rows:
+        found.setdefault(row["config"]["model_type"], []).append(row)
+    return found
+
+
+@pytest.mark.parametrize(("model_type", "rows"), sorted(perturbed().items()))
+def test_counts_stay_exact_where_sizes_are_drawn_at_random(model_type, rows):
+    assert len(rows) >= 4
+    for row in rows:
+        counts = parameters.count(registry.build(row["config"]))
+        assert counts.total == row["total"], row["config"]
+        assert counts.untied == row["untied"], row["config"]
+        assert counts.embedding == row["embedding"], row["config"]
+        assert counts.active == pytest.approx(row["active"], abs=1e-3), row["config"]
+
+
 @pytest.mark.parametrize("name", names(covered=True))
 def test_layers_and_components_add_up_to_the_total(name):
     network = registry.build(config(name))

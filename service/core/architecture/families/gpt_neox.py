@@ -21,7 +21,7 @@ from service.core.architecture.families.dense import dense, parallel, plain, pre
 from service.core.architecture.families.gpt2 import GPT2, NAMES, mlp_of, shape_of
 from service.core.architecture.families.trunk import (
     causal_lm,
-    grouped,
+    filling,
     head_width,
     probability,
     read,
@@ -161,7 +161,7 @@ def gpt_neox(config: Config) -> Network:
     """GPTNeoXForCausalLM."""
     config = read(config, NEOX)
     bias, dropout = config.flag("attention_bias"), probability(config, "hidden_dropout")
-    shape = grouped(
+    shape = filling(
         config,
         key_value_heads=config.integer("num_attention_heads"),
         bias=bias,
@@ -184,7 +184,7 @@ def gpt_neox_japanese(config: Config) -> Network:
     """GPTNeoXJapaneseForCausalLM: one bias, after the last layer's attention."""
     config = read(config, JAPANESE)
     hidden, layers = config.integer("hidden_size"), config.layers("num_hidden_layers")
-    shape = grouped(
+    shape = filling(
         config,
         key_value_heads=config.integer("num_attention_heads"),
         fused="query_key_value",

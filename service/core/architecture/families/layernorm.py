@@ -23,7 +23,7 @@ from service.core.architecture.families.dense import (
     windows,
 )
 from service.core.architecture.families.llama import LLAMA
-from service.core.architecture.families.trunk import grouped, probability, read, window
+from service.core.architecture.families.trunk import filling, grouped, probability, read, window
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Norm
 
@@ -177,7 +177,7 @@ def stablelm(config: Config) -> Network:
     """StableLmForCausalLM: optionally halves side by side, and a norm for each head."""
     config = read(config, STABLELM)
     norm = layer_norm(config)
-    shape = grouped(config, bias=config.flag("use_qkv_bias"))
+    shape = filling(config, bias=config.flag("use_qkv_bias"))
     if config.flag("qk_layernorm"):
         heads = replace(norm, bias=False)
         shape = replace(shape, head_norm=heads, whole_norm=True)
@@ -189,7 +189,7 @@ def persimmon(config: Config) -> Network:
     """PersimmonForCausalLM: one projection, LayerNorm of each head's queries and keys."""
     config = read(config, PERSIMMON)
     norm = layer_norm(config)
-    shape = grouped(
+    shape = filling(
         config,
         bias=True,
         output_bias=True,

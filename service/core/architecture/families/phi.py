@@ -9,7 +9,7 @@ from __future__ import annotations
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import dropped, fused_gated_mlp
 from service.core.architecture.families.dense import dense, parallel, plain
-from service.core.architecture.families.trunk import grouped, probability, read, window
+from service.core.architecture.families.trunk import grouped, probability, read, refuse, window
 from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm
 
@@ -44,6 +44,8 @@ def phi(config: Config) -> Network:
         head_norm=norm if config.flag("qk_layernorm") else None,
         residual_dropout=probability(config, "resid_pdrop"),
     )
+    if shape.head_norm and shape.heads * shape.head_dim != hidden:
+        raise refuse(config, "head_dim", "hidden_size / num_attention_heads")
     dropout = probability(config, "resid_pdrop")
     mlp = plain(config, True, ("fc1", "fc2"), dropout=dropout)
     before = dropped(hidden, probability(config, "embd_pdrop"))

@@ -82,6 +82,12 @@ def grouped(config: Config, **changes: Any) -> AttentionShape:
     return replace(shape, **changes)
 
 
+def filling(config: Config, **changes: Any) -> AttentionShape:
+    """Grouped-query attention whose heads fill the hidden width, whatever `head_dim` says."""
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    return grouped(config, head_dim=head_width(config, hidden, heads), **changes)
+
+
 def kinds(
     config: Config,
     default: Callable[[int], str],
