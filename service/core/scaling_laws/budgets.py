@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from service.core.numeric import Number, exp, floor, log, maximum, where
+from service.core.numeric import Number, exp, floor, log, maximum, minimum, where
 from service.core.scaling_laws.embeddings import non_embedding_parameters
 from service.core.scaling_laws.forms import INFINITE
 from service.core.scaling_laws.law import Law, LawError
@@ -43,6 +43,8 @@ _SMALLEST, _LARGEST = 1e6, 1e36
 
 _GRID = 2.302585092994046 / 32.0
 """Step in ln C of the search for a cheaper larger model."""
+_FINE = 2e-9
+"""Step in ln C of the answers: above the width to which they are solved."""
 
 
 class BudgetError(ValueError):
@@ -218,7 +220,8 @@ def _largest(
         return log(maximum(along(exp(log_x)), 1e-300) / value)
 
     low, high = _bracket(along, value, start, smallest)
-    return exp(_past_dips(excess, last_below(excess, log(low), log(high))))
+    root = _past_dips(excess, last_below(excess, log(low), log(high)))
+    return exp(_snapped(excess, root))
 
 
 def _bracket(
@@ -229,7 +232,7 @@ def _bracket(
     while np.any((spent := along(low)) == INFINITE):
         low = where(spent == INFINITE, low / 16.0, low)
         _check_reach(low, smallest)
-    low = low * value / maximum(spent, 1e-300)
+    low = minimum(low * value / maximum(spent, 1e-300), _LARGEST)
     while np.any(over := along(low) > value):
         low = where(over, low / 4.0, low)
         _check_reach(low, smallest)
@@ -244,6 +247,18 @@ def _bracket(
 def _check_reach(low: Number, smallest: float) -> None:
     if np.min(low) < smallest:
         raise BudgetError("the budget is too small for any training run")
+
+
+def _snapped(excess: Callable[[Number], Number], root: Number) -> Number:
+    """The last point of a fine fixed grid within the budget, so that no larger budget gets less.
+
+    Where the spend jumps, many budgets have one answer, and solving alone would give each of them
+    another last digit.
+    """
+    below = floor(root / _FINE) * _FINE
+    above = (floor(root / _FINE) + 1.0) * _FINE
+    snapped = where(excess(above) <= 0.0, above, below)
+    return where(excess(snapped) <= 0.0, snapped, root)
 
 
 def _past_dips(excess: Callable[[Number], Number], root: Number) -> Number:
