@@ -110,3 +110,41 @@ def test_the_stored_format_is_the_one_that_the_config_names():
     assert registry.build(config("llama3_1_8b")).stored == "bf16"
     assert registry.build(config("llama3_1_8b") | {"torch_dtype": "float16"}).stored == "fp16"
     assert registry.build(config("gpt2") | {"dtype": "float32"}).stored == "fp32"
+
+
+CHATGLM3 = {
+    "model_type": "chatglm",
+    "add_bias_linear": False,
+    "add_qkv_bias": True,
+    "ffn_hidden_size": 13696,
+    "hidden_size": 4096,
+    "kv_channels": 128,
+    "multi_query_attention": True,
+    "multi_query_group_num": 2,
+    "num_attention_heads": 32,
+    "num_layers": 28,
+    "padded_vocab_size": 65024,
+}
+DEEPSEEK_MOE = {
+    "model_type": "deepseek",
+    "first_k_dense_replace": 1,
+    "hidden_size": 2048,
+    "intermediate_size": 10944,
+    "moe_intermediate_size": 1408,
+    "n_routed_experts": 64,
+    "n_shared_experts": 2,
+    "num_attention_heads": 16,
+    "num_experts_per_tok": 6,
+    "num_hidden_layers": 28,
+    "vocab_size": 102400,
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "published"), [(CHATGLM3, 6_243_584_000), (DEEPSEEK_MOE, 16_375_728_128)]
+)
+def test_types_without_a_class_of_their_own_have_the_size_of_their_published_weights(
+    given, published
+):
+    """Published: the checkpoints' total sizes (chatglm3-6b, deepseek-moe-16b), 2 bytes each."""
+    assert parameters.count(registry.build(given)).total == published

@@ -1,20 +1,45 @@
-"""Types whose code lives beside their weights, and which are another line in all but name.
+"""Types whose code lives beside their weights; most are another line in all but name.
 
-baichuan (Yang et al. 2023, arXiv 2309.10305), internlm and internlm2 (Cai et al.
-2024, 2403.17297), minicpm (Hu
-et al. 2024, 2404.06395), qwen (Bai et al. 2023, 2309.16609). Defaults are those of the class of
-transformers 5.23.0 that they are built with.
+baichuan (Yang et al. 2023, arXiv 2309.10305), chatglm (2406.12793), deepseek (2401.06066),
+internlm and internlm2 (Cai et al. 2024, 2403.17297), minicpm (Hu et al. 2024, 2404.06395), qwen (Bai
+et al. 2023, 2309.16609). Defaults are those of the class of transformers 5.23.0 that they are
+built with, or of their own code.
 """
 
 from __future__ import annotations
 
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import AttentionShape, gated_mlp
+from service.core.architecture.families.decoder import (
+    AttentionShape,
+    fused_gated_mlp,
+    gated_mlp,
+)
 from service.core.architecture.families.dense import biased, dense, swiglu
+from service.core.architecture.families.experts import after, experts, several_shared, sparse
 from service.core.architecture.families.llama import LLAMA, llama
 from service.core.architecture.families.trunk import head_width, read, refuse
 from service.core.architecture.network import Network
+from service.core.architecture.operators import Norm
 
+CHATGLM = {
+    "vocab_size": 65024,
+    "hidden_size": 4096,
+    "ffn_hidden_size": 13696,
+    "kv_channels": 128,
+    "num_layers": 28,
+    "num_attention_heads": 32,
+    "multi_query_group_num": 1,
+    "rmsnorm": True,
+    "post_layer_norm": True,
+    "seq_length": 2048,
+}
+DEEPSEEK = LLAMA | {
+    "vocab_size": 102400,
+    "moe_intermediate_size": 1407,
+    "num_hidden_layers": 30,
+    "moe_layer_freq": 1,
+    "first_k_dense_replace": 0,
+}
 INTERNLM = LLAMA | {"vocab_size": 103168, "bias": True}
 INTERNLM3 = LLAMA | {
     "vocab_size": 128512,
@@ -78,8 +103,52 @@ def iquestcoder(config: Config) -> Network:
     return llama(config, IQUEST)
 
 
+def chatglm(config: Config) -> Network:
+    """ChatGLM2, ChatGLM3 and GLM-4: fused projections, a wide gated feed-forward."""
+    config = read(config, CHATGLM, {"padded_vocab_size": "vocab_size"})
+    for field in ("pre_seq_len", "prefix_projection", "apply_residual_connection_post_layernorm"):
+        if config.get(field):
+            raise refuse(config, field, "left out")
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    groups = config.integer("multi_query_group_num") if config.flag("multi_query_attention") else 0
+    bias, rms = config.flag("add_bias_linear"), config.flag("rmsnorm")
+    shape = AttentionShape(
+        hidden,
+        heads,
+        groups or heads,
+        config.integer("kv_channels"),
+        bias=bias or config.flag("add_qkv_bias"),
+        output_bias=bias,
+        fused="query_key_value",
+        names=("", "", "", "dense"),
+    )
+    inner, names = config.integer("ffn_hidden_size"), ("dense_h_to_4h", "dense_4h_to_h")
+    return dense(
+        config,
+        shape,
+        fused_gated_mlp(hidden, inner, "silu", bias, names),
+        norm=Norm("final_layernorm", hidden, "rms" if rms else "layer", bias=not rms),
+        layers="num_layers",
+        ends=config.flag("post_layer_norm"),
+        names=("word_embeddings", "output_layer"),
+        limit="seq_length",
+    )
+
+
+def deepseek(config: Config) -> Network:
+    """DeepSeek-MoE: Llama's attention, shared and routed experts (arXiv 2401.06066)."""
+    config = read(config, DEEPSEEK)
+    if config.integer("moe_layer_freq") != 1:
+        raise refuse(config, "moe_layer_freq", "1")
+    moe = experts(config, count="n_routed_experts", shared=several_shared(config))
+    which = after(config, "first_k_dense_replace")
+    return sparse(config, biased(config), swiglu(config), moe, which)
+
+
 FAMILIES = {
     "baichuan": llama,
+    "chatglm": chatglm,
+    "deepseek": deepseek,
     "internlm": internlm,
     "internlm2": internlm2,
     "internlm3": internlm3,
