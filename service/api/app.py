@@ -10,7 +10,7 @@ from service.api import handlers, openapi
 from service.api.lifespan import lifespan
 from service.api.metrics import Metrics
 from service.api.middleware import Alias, BodyGuard, Gate, Observe
-from service.api.routes import catalog, estimates, operations
+from service.api.routes import catalog, compute_optimal, estimates, operations
 from service.catalog.store import Store
 from service.settings import Settings
 
@@ -45,7 +45,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = Metrics(app.state.store)
     handlers.install(app)
     openapi.install(app)
-    for router in (operations.router, estimates.router, catalog.router()):
+    for router in (
+        operations.router,
+        estimates.router,
+        compute_optimal.router,
+        catalog.router(),
+    ):
         app.include_router(router)
     _add_layers(app, settings)
     return app

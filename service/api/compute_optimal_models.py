@@ -129,6 +129,10 @@ class OptimumSection(ApiModel):
     flops: float
     tokens_per_parameter: float
     interval_basis: str = Field(description="Where the intervals of the sizes come from.")
+    decades_outside_fit: float = Field(
+        description="How far the budget lies outside the law's runs, in powers of ten."
+    )
+    spent: float = Field(description="What the optimum uses up, in the budget's own unit.")
     limited_by: str = Field(description="`budget`, or `capacity` of the devices.")
 
 
@@ -181,6 +185,7 @@ class LifetimeSection(ApiModel):
     training_flops: float
     inference_flops: float
     loss: float
+    saving: float = Field(description="Share of the compute-optimal model's lifetime cost.")
 
 
 class RepeatedSection(ApiModel):
@@ -191,6 +196,7 @@ class RepeatedSection(ApiModel):
     parameters: float
     tokens: float
     loss: float
+    law: str
 
 
 class ComputeOptimalResponse(ApiModel):
@@ -201,6 +207,8 @@ class ComputeOptimalResponse(ApiModel):
     basin: list[BasinSection]
     marginal: MarginalSection | None
     curve: CurveSection | None
+    lifetime: LifetimeSection | None = Field(description="Null without inference_tokens.")
+    repeated: RepeatedSection | None = Field(description="Null without unique_tokens.")
     assumptions: list[Assumption]
     warnings: list[Warned]
     provenance: Provenance

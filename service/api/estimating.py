@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from service.api import mapping, verdicts
+from service.api import estimating_size, mapping, verdicts
 from service.api.provenance import provenance
+from service.api.request_models import SafetensorsModel
 from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
 from service.api.requests import EstimateRequest
 from service.api.resolve import models, places, training
@@ -63,14 +64,24 @@ def _sections(
     request: EstimateRequest, model: Network | Size, snapshot: Snapshot, ledger: Ledger
 ) -> dict[str, Any]:
     if isinstance(model, Size):
-        from service.api import estimating_size
-
         return estimating_size.sections(request, model, snapshot, ledger)
+    if isinstance(request.model, SafetensorsModel):
+        return _from_header(request, model, snapshot, ledger)
     if isinstance(request.workload, InferenceWorkload):
         from service.api import estimating_serving
 
         return estimating_serving.sections(request, model, snapshot, ledger)
     return _training(request, model, snapshot, ledger)
+
+
+def _from_header(
+    request: EstimateRequest, network: Network, snapshot: Snapshot, ledger: Ledger
+) -> dict[str, Any]:
+    """Exact counts of what is stored; the rest as from a size, since names compute nothing."""
+    counts = parameters.count(network)
+    size = Size(counts.total, round(counts.active))
+    found = estimating_size.sections(request, size, snapshot, ledger)
+    return found | {"parameters": mapping.parameters(counts, counts.trainable)}
 
 
 def _training(

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from service.api.mapping import maybe, predicted
 from service.api.responses import MemorySection, PerDeviceMemory, ServingSection
-from service.core.serving.composition import ServingEstimate, ServingMemory
+from service.core.serving.composition import ServingEstimate
 from service.core.uncertainty import Interval
 
 
-def serving_memory(answer: ServingMemory, capacity: float, peak: Interval) -> MemorySection:
+def memory(answer: ServingEstimate, peak: Interval) -> MemorySection:
     """Peak memory of one device that serves."""
     return MemorySection(
         per_device=PerDeviceMemory(
-            parameters_bytes=answer.weights_bytes,
+            parameters_bytes=answer.memory.weights_bytes,
             gradients_bytes=0.0,
             optimizer_bytes=0.0,
             activations_bytes=0.0,
-            overhead_bytes=answer.reserved_bytes,
-            kv_cache_bytes=answer.cache_bytes,
+            overhead_bytes=answer.memory.reserved_bytes,
+            kv_cache_bytes=answer.memory.cache_bytes,
         ),
         peak_bytes=predicted(peak),
-        capacity_bytes=capacity,
+        capacity_bytes=answer.capacity_bytes,
     )
 
 

@@ -70,11 +70,12 @@ class Place:
     wue: float | None
 
 
-def place(snapshot: Snapshot, site: Site | None, ledger: Ledger) -> Place:
-    """The site of a request, or the world's average grid."""
+def place(snapshot: Snapshot, site: Site | None, ledger: Ledger, within: str = "") -> Place:
+    """The site of a request, or the world's average grid. `within`: where `site` stands."""
     if site is None or (site.region is None and site.country is None):
         return _own_grid(snapshot, site, ledger)
     name, pointer = _region_name(site)
+    pointer = within + pointer
     try:
         found = sites.site(snapshot, name)
     except UnknownName as error:
@@ -138,6 +139,7 @@ def price(
     accelerator_name: str,
     day: datetime.date,
     ledger: Ledger,
+    pointer: str = "/pricing",
 ) -> float | None:
     """USD a device-hour; None, with a warning, where the catalog has no such price."""
     if pricing is not None and pricing.usd_per_device_hour is not None:
@@ -150,7 +152,7 @@ def price(
     found = _matching(snapshot, wanted, accelerator_name, term)
     if not found:
         if pricing is not None:
-            raise _no_price(snapshot, wanted, accelerator_name, term)
+            raise _no_price(snapshot, wanted, accelerator_name, term, pointer)
         ledger.warn(
             "price-unknown",
             f"the catalog has no {term} price for {accelerator_name}; send "
@@ -174,7 +176,7 @@ def _matching(
 
 
 def _no_price(
-    snapshot: Snapshot, wanted: Pricing, accelerator_name: str, term: str
+    snapshot: Snapshot, wanted: Pricing, accelerator_name: str, term: str, pointer: str
 ) -> ProblemError:
     held = [fact.payload for fact in prices_of(snapshot, accelerator_name)]
     providers = sorted({p.provider for p in held if isinstance(p, PriceFacts)})
@@ -186,7 +188,7 @@ def _no_price(
     )
     asked = " ".join(str(x) for x in (wanted.provider, wanted.region, term) if x)
     detail = f"the catalog has no price for {accelerator_name} ({asked}): {known}"
-    return at("unknown-price", "/pricing", detail)
+    return at("unknown-price", pointer, detail)
 
 
 def _median(found: Sequence[Fact], day: datetime.date, ledger: Ledger) -> float:

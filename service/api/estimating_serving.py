@@ -1,0 +1,189 @@
+"""An inference workload: resolved, asked of the core, and put into sections."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from service.api import mapping, mapping_serving
+from service.api.problems import at
+from service.api.request_workloads import InferenceWorkload
+from service.api.requests import EstimateRequest
+from service.api.resolve import defaults, places, realisable
+from service.api.resolve.defaults import WHY
+from service.api.resolve.ledger import Ledger
+from service.api.responses import ComputeSection, LayoutSection, VerdictSection
+from service.catalog.snapshot import Snapshot
+from service.core import energy, parameters
+from service.core.architecture.network import Network
+from service.core.compute import table as compute_table
+from service.core.estimate import admission
+from service.core.hardware import Accelerator
+from service.core.kv_cache import CACHE_FORMATS
+from service.core.parallelism import Layout
+from service.core.serving.composition import ServingEstimate, ServingJob, estimate
+from service.core.kv_cache import CACHE_FORMATS
+from service.core.uncertainty import Interval
+from service.core.weight_formats import UnknownFormat
+
+_CONTEXT_SHARE = 0.05
+"""How far the peak of a serving device may lie from its sum: workspaces differ by engine."""
+
+
+def sections(
+    request: EstimateRequest, network: Network, snapshot: Snapshot, ledger: Ledger
+) -> dict[str, Any]:
+    """The sections of a serving job."""
+    workload = request.workload
+    assert isinstance(workload, InferenceWorkload)
+    counts = parameters.count(network)
+    name = request.hardware.accelerator if request.hardware else None
+    accelerator = places.accelerator(snapshot, name, ledger)
+    found: dict[str, Any] = {
+        "parameters": mapping.parameters(counts, 0),
+        "compute": _compute(network, workload),
+    }
+    if not (network.causal and network.tokens):
+        ledger.warn("serving-not-generative", "serving is answered for models that generate text")
+        return found
+    place = places.place(snapshot, request.site, ledger)
+    day = places.day_of(request.as_of, snapshot)
+    usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
+    job, answer = _answered(request, network, accelerator, workload, ledger)
+    peak = answer.memory.peak_bytes
+    interval = Interval(peak, peak * (1.0 - _CONTEXT_SHARE), peak * (1.0 + _CONTEXT_SHARE))
+    watts = _watts(accelerator, network, answer)
+    speed = answer.output_tokens_per_second
+    return found | {
+        "memory": mapping_serving.memory(answer, interval),
+        "serving": mapping_serving.serving(
+            answer,
+            None if usd is None else speed.inverse(usd * answer.devices / 3600.0 * 1e6),
+            energy.joules_per_unit(watts.times(answer.devices), speed, place.pue),
+        ),
+        "verdict": _verdict(answer, interval),
+        "layout": _layout(job),
+    }
+
+
+def _compute(network: Network, workload: InferenceWorkload) -> ComputeSection:
+    if not network.tokens:
+        return ComputeSection(forward_flops_per_token=compute_table(network).forward(1.0))
+    length = float(workload.prompt_tokens or defaults.PROMPT_TOKENS)
+    return ComputeSection(forward_flops_per_token=compute_table(network).forward(length) / length)
+
+
+def _answered(
+    request: EstimateRequest,
+    network: Network,
+    accelerator: Accelerator,
+    workload: InferenceWorkload,
+    ledger: Ledger,
+) -> tuple[ServingJob, ServingEstimate]:
+    """The job on the given devices, or on the fewest on which it fits."""
+    job = _job(request, network, workload, ledger)
+    ways = [int(job.tensor)] if _is_given(request) else _ways(network, accelerator)
+    for tensor in ways:
+        job = _spread(job, tensor)
+        try:
+            answer = estimate(network, accelerator, job)
+        except UnknownFormat as error:
+            raise at("invalid-request", "/workload/weights", str(error)) from None
+        if answer.memory.peak_bytes <= answer.capacity_bytes:
+            break
+    if not _is_given(request):
+        ledger.assume("/hardware/count", int(answer.devices), "search", WHY["chosen"])
+    return job, answer
+
+
+def _is_given(request: EstimateRequest) -> bool:
+    return request.layout is not None or bool(request.hardware and request.hardware.count)
+
+
+def _ways(network: Network, accelerator: Accelerator) -> list[int]:
+    """Tensor ways inside a node that divide the heads."""
+    node = min(accelerator.devices_per_node, 64)
+    powers = [1 << i for i in range(7) if 1 << i <= node]
+    return [way for way in powers if all(count % way == 0 for count in network.heads())]
+
+
+def _spread(job: ServingJob, tensor: int) -> ServingJob:
+    return replace(job, tensor=float(tensor))
+
+
+def _job(
+    request: EstimateRequest, network: Network, workload: InferenceWorkload, ledger: Ledger
+) -> ServingJob:
+    cache = ledger.choose("/workload/kv_cache", workload.kv_cache, "bf16", WHY["kv_cache"])
+    if cache not in CACHE_FORMATS:
+        detail = f"kv_cache must be one of {', '.join(CACHE_FORMATS)}"
+        raise at("invalid-request", "/workload/kv_cache", detail)
+    tensor, pipeline = _ranks(request, network)
+    return ServingJob(
+        weights=ledger.choose("/workload/weights", workload.weights, "bf16", WHY["weights"]),
+        cache=cache,
+        engine=ledger.choose("/workload/engine", workload.engine, "vllm", WHY["engine"]),
+        tensor=float(tensor),
+        pipeline=float(pipeline),
+        concurrency=float(
+            ledger.choose("/workload/concurrency", workload.concurrency, 1, WHY["concurrency"])
+        ),
+        prompt_tokens=float(
+            ledger.choose(
+                "/workload/prompt_tokens",
+                workload.prompt_tokens,
+                defaults.PROMPT_TOKENS,
+                WHY["lengths"],
+            )
+        ),
+        output_tokens=float(
+            ledger.choose(
+                "/workload/output_tokens",
+                workload.output_tokens,
+                defaults.OUTPUT_TOKENS,
+                WHY["lengths"],
+            )
+        ),
+    )
+
+
+def _ranks(request: EstimateRequest, network: Network) -> tuple[int, int]:
+    """Tensor and pipeline ways of one replica; a bare count is taken as tensor ways."""
+    layout, count = request.layout, request.hardware.count if request.hardware else None
+    if layout is None:
+        tensor, pipeline = count or 1, 1
+    else:
+        tensor, pipeline = layout.tensor or 1, layout.pipeline or 1
+    if layout is not None and count not in (None, tensor * pipeline):
+        detail = f"a replica of tensor {tensor} x pipeline {pipeline} needs {tensor * pipeline}"
+        raise at("impossible-layout", "/hardware/count", f"{detail} devices; send that count")
+    replica = Layout(devices=float(tensor * pipeline), tensor=float(tensor))
+    realisable.check(network, replace(replica, pipeline=float(pipeline)), float(pipeline))
+    return tensor, pipeline
+
+
+def _watts(accelerator: Accelerator, network: Network, answer: ServingEstimate) -> Interval:
+    """IT power of one device while it decodes."""
+    envelope = energy.power_envelope(
+        accelerator.name, accelerator.tdp_watts, accelerator.idle_watts
+    )
+    flops = 2.0 * parameters.count(network).active * answer.output_tokens_per_second.value
+    used = min(flops / answer.devices / accelerator.peak_for("bf16"), 1.0)
+    read = answer.memory.weights_bytes / answer.decode_seconds_per_token.value
+    share = min(read / accelerator.memory_bandwidth, 1.0)
+    slope = energy.power_slope("bf16")
+    return energy.device_watts(envelope, Interval(used, used, used), slope, bandwidth_share=share)
+
+
+def _verdict(answer: ServingEstimate, peak: Interval) -> VerdictSection:
+    parts = {"parameters": answer.memory.weights_bytes, "kv_cache": answer.memory.cache_bytes}
+    return VerdictSection(
+        admission=mapping.admission(admission(peak, answer.capacity_bytes)),
+        limited_by=max(parts, key=lambda name: parts[name]),
+        margin_bytes=float(answer.capacity_bytes - peak.value),
+    )
+
+
+def _layout(job: ServingJob) -> LayoutSection:
+    devices = job.tensor * job.pipeline
+    return mapping.layout(Layout(devices=devices, tensor=job.tensor, pipeline=job.pipeline))
