@@ -87,8 +87,10 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 def serving(settings: Settings) -> Iterator[str]:
     """A live server on loopback; yields its address."""
     from service.api.app import create_app
+    from service.web import pages
 
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_config=None)
+    app = pages.install(create_app(settings))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
