@@ -1,8 +1,8 @@
 """Types whose code lives beside their weights; most are another line in all but name.
 
 baichuan (Yang et al. 2023, arXiv 2309.10305), chatglm (2406.12793), deepseek (2401.06066),
-internlm and internlm2 (Cai et al. 2024, 2403.17297), minicpm (Hu et al. 2024, 2404.06395), qwen (Bai
-et al. 2023, 2309.16609). Defaults are those of the class of transformers 5.23.0 that they are
+internlm and internlm2 (Cai et al. 2024, 2403.17297), minicpm (Hu et al. 2024, 2404.06395), qwen
+(Bai et al. 2023, 2309.16609). Defaults are those of the class of transformers 5.23.0 that they are
 built with, or of their own code.
 """
 
