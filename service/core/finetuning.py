@@ -12,10 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from service.core.architecture.network import Block, Network
-from service.core.architecture.operators import Dropout, Linear, Operator, Split
+from service.core.architecture.operators import Dropout, Linear, Operator, Parameter, Split
 
 ALL_LINEAR = "all-linear"
 """Adapts each product except the head, as PEFT's option of that name."""
+
+
+HEAD_TOO = "+head"
+"""Marks a stored format that covers the head as well."""
 
 
 class UnknownTarget(ValueError):
@@ -35,6 +39,10 @@ class Adapters:
     base_format: str = ""
     """How the frozen matrices are stored: `nf4`, `nf4-double`, `int8`, `gptq-int4-g128` ...;
     empty where they keep their 16 bits."""
+    quantised_head: bool = False
+    """The head is stored in the base format too (LitGPT); PEFT leaves it alone."""
+    trained: tuple[str, ...] = ()
+    """Modules trained in full beside their frozen originals (PEFT's `modules_to_save`)."""
 
 
 def adapted(network: Network, adapters: Adapters) -> Network:
@@ -49,7 +57,8 @@ def adapted(network: Network, adapters: Adapters) -> Network:
             f"no product is named {unknown[0][:60]!r}; this network has {', '.join(sorted(known))}"
         )
     root = _adapt(network.root, adapters)
-    return replace(network, root=root, stored=adapters.base_format or network.stored)
+    stored = adapters.base_format + (HEAD_TOO if adapters.quantised_head else "")
+    return replace(network, root=root, stored=stored if adapters.base_format else network.stored)
 
 
 def product_names(block: Block) -> Iterator[str]:
@@ -72,10 +81,20 @@ def _adapt(block: Block, adapters: Adapters) -> Block:
         if isinstance(child, Block):
             children.append(_adapt(child, adapters))
             continue
+        if child.name in adapters.trained:
+            children.extend(_beside_original(block.name, child))
+            continue
         children.append(Block(block.name, (child,), frozen=True))
         if isinstance(child, Linear) and _is_target(child, adapters):
             children.extend(_beside(child, adapters))
     return replace(block, children=tuple(children))
+
+
+def _beside_original(name: str, child: Operator) -> Iterator[Block | Operator]:
+    """A module trained in full, and its frozen original."""
+    originals = tuple(Parameter(weight.name, weight.shape) for weight in child.weights())
+    yield Block(name, originals, frozen=True)
+    yield child
 
 
 def _is_target(product: Linear, adapters: Adapters) -> bool:

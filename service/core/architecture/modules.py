@@ -39,17 +39,19 @@ class Traits(NamedTuple):
 
 
 LLAMA_LINE = Traits()
-_ENCODER = Traits(logits_fp32=False)
+_NARROW_LOSS = Traits(logits_fp32=False)
 
 _TRAITS: Mapping[str, Traits] = {
     "gemma": Traits("gemma"),
     "gemma2": Traits("gemma", score_cap=True, logit_cap=True),
     "gemma3_text": Traits("gemma"),
     "gpt_neox": Traits(twin_norms=True),
+    "litgpt": _NARROW_LOSS,
+    "qwen": _NARROW_LOSS,
     "t5": Traits("t5", logits_fp32=False),
-    "bart": _ENCODER,
-    "bert": _ENCODER,
-    "whisper": _ENCODER._replace(contiguous_queries=True),
+    "bart": _NARROW_LOSS,
+    "bert": _NARROW_LOSS,
+    "whisper": _NARROW_LOSS._replace(contiguous_queries=True),
 }
 
 

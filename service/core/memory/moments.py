@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from service.core.architecture.activations import Context, working
 from service.core.architecture.network import Placed
+from service.core.memory.calibration import coefficients
 from service.core.memory.saved import Saved, entered, layer_input, placed, traced
 from service.core.memory.states import (
     NOTHING,
     Tally,
     holds,
+    is_quantised,
     of_weight,
     scaled,
     split_of,
@@ -79,8 +81,8 @@ def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site)
         total = total.plus(amount)
         alive = placed(leaf, working(leaf, context, site.hidden), recomputed=False)
         gradient, _ = weight_amounts([leaf], context, site)
-        moment = Moment(total.plus(alive), weights=gradient)
-        size = moment.held.nominal(NOMINAL_SEQUENCE)
+        moment = Moment(total.plus(alive), weights=sum_of(gradient, dequantised([leaf], site)))
+        size = _nominal(moment, 1.0)
         if size > worst_size:
             worst, worst_size = moment, size
     gradients, cached = weight_amounts(leaves, context, site)
@@ -106,6 +108,22 @@ def weight_amounts(
             if holds(weight, leaf, site.pipeline, site.stage):
                 gradients.add(key, amounts.gradient * leaf.weight_copies)
     return gradients.total(), cached.total()
+
+
+def dequantised(leaves: Iterable[Placed], site: Site) -> SplitCount:
+    """16-bit copies of quantised matrices while they multiply, and what making them takes."""
+    tally = Tally()
+    for leaf in leaves:
+        for weight in leaf.weights():
+            if is_quantised(weight, leaf, site.stored):
+                bytes_each = coefficients()[_dequantiser(site.stored)]
+                tally.add(str(weight.split), bytes_each * weight.elements)
+    return tally.total()
+
+
+def _dequantiser(stored: str) -> str:
+    grouped = stored.startswith(("gptq", "awq"))
+    return "dequantisation_grouped" if grouped else "dequantisation_blockwise"
 
 
 def moments(

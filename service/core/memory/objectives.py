@@ -29,5 +29,6 @@ def held_for(table: MemoryTable, objective: Objective, adapters: bool = False) -
         layers=table.layers.scaled(samples),
         outside=table.outside.scaled(samples),
         head=table.head.scaled(samples),
+        outputs=table.outputs.scaled(samples),
         moments=tuple(moment.scaled(samples) for moment in table.moments),
     )

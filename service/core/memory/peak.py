@@ -83,6 +83,7 @@ def per_device(
         held = moment.held.per_device(layout, heads, sequence_length) * samples
         held = held + sum(on_device(moment.weights, layout))
         backward = maximum(backward, held + made + lasting * (gradients - made))
+    outputs = table.outputs.per_device(layout, heads, sequence_length) * samples
     scratch = sum(on_device(table.states.scratch, layout))
     backward = backward + one * (in_flight - 1.0) + _gathered(table, layout) + scratch
     step = gradients + _step_temporaries(table, layout) + scratch
@@ -95,7 +96,7 @@ def per_device(
         optimizer,
         activations,
         temporaries,
-        overhead(allocated, layout),
+        overhead(allocated, layout) + outputs,
     )
 
 

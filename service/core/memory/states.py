@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Linear, Weight
+from service.core.finetuning import HEAD_TOO
 from service.core.formats import Formats
 from service.core.numeric import Number
 from service.core.optimizers import state_bytes, step_copies
@@ -152,14 +153,21 @@ def split_of(weight: Weight, leaf: Placed) -> str:
     return "expert" if leaf.routing else str(weight.split)
 
 
+def is_quantised(weight: Weight, leaf: Placed, stored: str) -> bool:
+    """Whether a frozen matrix is held in the network's stored format rather than in 16 bits."""
+    if not leaf.frozen or not weight.matrix or not isinstance(leaf.operator, Linear):
+        return False
+    wide = stored.removesuffix(HEAD_TOO) in ("fp32", "bf16", "fp16")
+    return not wide and (not leaf.operator.head or stored.endswith(HEAD_TOO))
+
+
 def _stored_bytes(weight: Weight, leaf: Placed, stored: str, formats: Formats) -> float:
     """Bytes of one tensor: frozen matrices keep the format that the network is stored in."""
     if not leaf.frozen:
         return formats.parameter * weight.elements
-    matrix = isinstance(leaf.operator, Linear) and not leaf.operator.head and weight.matrix
-    if stored in ("fp32", "bf16", "fp16") or not matrix:
-        return min(formats.parameter, 2.0) * weight.elements
-    return matrix_size(stored)(*weight.shape[-2:])
+    if is_quantised(weight, leaf, stored):
+        return matrix_size(stored.removesuffix(HEAD_TOO))(*weight.shape[-2:])
+    return formats.parameter * weight.elements
 
 
 def from_parameters(table: ParameterTable, kernels: Kernels, formats: Formats) -> States:

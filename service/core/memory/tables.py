@@ -7,13 +7,22 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from service.core.architecture.activations import Context
-from service.core.architecture.modules import traits
+from service.core.architecture.modules import Traits, traits
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Linear
 from service.core.formats import formats
 from service.core.memory import saved, states
 from service.core.memory.calibration import coefficients
-from service.core.memory.moments import COUNT, Layers, Moment, Site, layers, moments, weight_amounts
+from service.core.memory.moments import (
+    COUNT,
+    Layers,
+    Moment,
+    Site,
+    dequantised,
+    layers,
+    moments,
+    weight_amounts,
+)
 from service.core.memory.saved import Saved
 from service.core.memory.states import States, scaled
 from service.core.numeric import Number
@@ -32,6 +41,8 @@ class MemoryTable:
     """Kept outside the layers, the head and the loss not counted."""
     head: Saved
     """Kept of the head and the loss; only the micro-batch that runs backward has it."""
+    outputs: Saved
+    """The logits, which a training loop that keeps the model's outputs holds to the end."""
     moments: tuple[Moment, ...]
     """The moments at which the backward pass can peak, one micro-batch in flight."""
     key_value_heads: Number
@@ -46,7 +57,7 @@ class MemoryTable:
 def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0) -> MemoryTable:
     """The table of one stage, folded once for each network and set of kernels."""
     width = formats(kernels)
-    context = Context(kernels, width, traits(network.model_type))
+    context = Context(kernels, width, _traits(network))
     site = Site(pipeline, stage, network.stored, network.hidden_size)
     leaves = network.stage(pipeline, stage)
     head = [leaf for leaf, _ in leaves if _is_head(leaf)]
@@ -60,6 +71,7 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
     if kernels.recomputation == "full":
         held = held._replace(cached=states.NOTHING)
     beside = held.cached if context.modules else _head_weights(head, context, site)
+    beside = states.sum_of(beside, dequantised(head, site))
     at_loss = inside.plus(outside).plus(logits).plus(_head_backward(head, context))
     start = Moment(at_loss, weights=beside)
     tied, _ = weight_amounts(_tied(head, pipeline), context, site)
@@ -70,10 +82,22 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
         inside,
         outside,
         logits,
+        _logits(head[-1], width.compute) if head and context.modules else Saved(),
         moments(start, outside, runs, last, end),
         held.parameters.key_value_heads,
         *_switches(kernels),
     )
+
+
+def _traits(network: Network) -> Traits:
+    """How the family is written. Adapters in fp32 train under autocast, which takes the loss in
+    fp32; beside a GPTQ or AWQ base they follow its 16 bits instead."""
+    found = traits(network.model_type)
+    wide = any(
+        isinstance(leaf.operator, Linear) and leaf.operator.adapter == "fp32"
+        for leaf in network.leaves()
+    )
+    return found._replace(logits_fp32=True) if wide else found
 
 
 def from_parameters(table: ParameterTable, kernels: Kernels) -> MemoryTable:
@@ -82,7 +106,8 @@ def from_parameters(table: ParameterTable, kernels: Kernels) -> MemoryTable:
     nothing = Saved()
     end = Moment(nothing, held.gradients)
     heads = table.held.key_value_heads
-    return MemoryTable(held, nothing, nothing, nothing, (end,) * COUNT, heads, *_switches(kernels))
+    kept = (nothing,) * 4
+    return MemoryTable(held, *kept, (end,) * COUNT, heads, *_switches(kernels))
 
 
 def _sum(runs: list[Layers]) -> Saved:
