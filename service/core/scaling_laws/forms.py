@@ -183,11 +183,11 @@ class PowerFrontier:
         """The budget of which `tokens` is the optimum."""
         return (tokens / self.token_coefficient) ** (1.0 / self.token_power)
 
-    def frontier_loss(self, flops: Number) -> Number | None:  # noqa: ARG002
+    def frontier_loss(self, flops: Number) -> Number | None:
         """None: the law gives no loss."""
         return None
 
-    def loss(self, parameters: Number, tokens: Number) -> Number | None:  # noqa: ARG002
+    def loss(self, parameters: Number, tokens: Number) -> Number | None:
         """None: the law gives no loss."""
         return None
 
@@ -263,11 +263,11 @@ class TabulatedFrontier:
         )
         return interpolate_powers(tokens, column, self.flops, 1.0 / (1.0 - self.power))
 
-    def frontier_loss(self, flops: Number) -> Number | None:  # noqa: ARG002
+    def frontier_loss(self, flops: Number) -> Number | None:
         """None: the table gives no loss."""
         return None
 
-    def loss(self, parameters: Number, tokens: Number) -> Number | None:  # noqa: ARG002
+    def loss(self, parameters: Number, tokens: Number) -> Number | None:
         """None: the table gives no loss."""
         return None
 

@@ -61,9 +61,7 @@ SPENT = [
 def test_spent_budgets_agree_with_a_scan_of_sizes(name, kind, spend, value):
     found = solve(Budget(kind, value, spend), name)
     expected = optimum(scan(name, spend, value), name)
-    assert found.optimum.parameters.value == pytest.approx(
-        expected.parameters.value, rel=1e-3
-    )
+    assert found.optimum.parameters.value == pytest.approx(expected.parameters.value, rel=1e-3)
     assert found.optimum.tokens.value == pytest.approx(expected.tokens.value, rel=1e-3)
     assert found.spent == pytest.approx(value, rel=1e-6)
     assert found.spent <= value * (1.0 + 1e-12)
@@ -72,7 +70,7 @@ def test_spent_budgets_agree_with_a_scan_of_sizes(name, kind, spend, value):
 
 @pytest.mark.parametrize("name", [n for n in WITH_LOSS if n != "kaplan-2020"])
 def test_a_spent_budget_loses_nothing_worth_having_against_any_size_and_any_tokens(name):
-    """The answer keeps to the law's own frontier; leaving it for a faster size gains next to none."""
+    """The answer keeps to the law's frontier; leaving it for a faster size gains next to none."""
     spend, value = device_hours(smooth), 1e5
     found = solve(Budget("device_hours", value, spend), name).optimum
     sizes = found.parameters.value * np.geomspace(0.05, 20.0, 4001)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.core.scaling_laws import find_law, flops_of, Budget, optimum, size_overhead
+from service.core.scaling_laws import Budget, find_law, flops_of, optimum, size_overhead
 from service.core.scaling_laws.hyperparameters import (
     batch_tokens,
     learning_rate,
@@ -40,9 +40,7 @@ def check_approaches_2_and_3(given, expected, text):
     flops = flops_of(Budget("parameters", size), "hoffmann_a2")
     assert flops == pytest.approx(second["C"], rel=1e-9)
     assert optimum(flops, "hoffmann_a2").tokens.value == pytest.approx(second["D"], rel=0.02)
-    assert flops_of(Budget("parameters", size), "hoffmann_a3") == pytest.approx(
-        third["C"], rel=0.2
-    )
+    assert flops_of(Budget("parameters", size), "hoffmann_a3") == pytest.approx(third["C"], rel=0.2)
 
 
 def check_default(given, expected, text):
@@ -111,9 +109,7 @@ def check_clark(given, expected, text):
 
 
 def check_abnar(given, expected, text):
-    assert abnar_loss(given["N"], given["D"], given["S"]) == pytest.approx(
-        expected["L"], abs=1e-4
-    )
+    assert abnar_loss(given["N"], given["D"], given["S"]) == pytest.approx(expected["L"], abs=1e-4)
 
 
 def check_overhead(given, expected, text):

@@ -36,9 +36,7 @@ def test_scarce_data_calls_for_a_smaller_model_and_more_epochs():
     assert ample.effective_tokens == pytest.approx(ample.tokens)
 
 
-@given(
-    unique=st.floats(1e8, 1e13), tokens=st.floats(1e8, 1e16), parameters=st.floats(1e6, 1e13)
-)
+@given(unique=st.floats(1e8, 1e13), tokens=st.floats(1e8, 1e16), parameters=st.floats(1e6, 1e13))
 def test_repetition_never_helps_more_than_fresh_data_and_never_harms(unique, tokens, parameters):
     worth = effective_tokens(tokens, unique)
     assert worth <= tokens * (1.0 + 1e-12)

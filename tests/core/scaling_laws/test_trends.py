@@ -110,9 +110,7 @@ def test_deepseeks_recipe_follows_its_exponents():
     assert optimal_model_scale(1e20) / optimal_model_scale(1e19) == pytest.approx(10**0.5243)
 
 
-@pytest.mark.parametrize(
-    ("layers", "hidden", "share"), [(8, 512, 0.43), (80, 8192, 0.92)]
-)
+@pytest.mark.parametrize(("layers", "hidden", "share"), [(8, 512, 0.43), (80, 8192, 0.92)])
 def test_model_scale_is_six_times_the_parameters_only_in_large_models(layers, hidden, share):
     body = 12 * layers * hidden**2
     assert 6.0 * body / model_scale(layers, hidden, 4096) == pytest.approx(share, abs=0.01)
