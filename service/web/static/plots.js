@@ -11,7 +11,7 @@ function layout(extra) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: style("--ink"), family: "system-ui, sans-serif", size: 13 },
     margin: { l: 10, r: 10, t: 10, b: 10 }, colorway: series(),
-    legend: { orientation: "h", y: -0.3 }, hovermode: "closest", ...extra,
+    legend: { orientation: "h", y: -0.35 }, hovermode: "closest", ...extra,
     xaxis: { ...axis, ...extra.xaxis }, yaxis: { ...axis, ...extra.yaxis },
   };
 }
@@ -60,7 +60,8 @@ export function memory(section, found) {
   });
   const limit = found.capacity_bytes / GIB;
   draw(element, traces, {
-    barmode: "relative", height: 200, xaxis: { title: { text: "GiB" } }, yaxis: { showticklabels: false },
+    barmode: "relative", height: 220, xaxis: { title: { text: "GiB" } }, yaxis: { showticklabels: false },
+    legend: { orientation: "h", y: -0.75 },
     shapes: [{ type: "line", x0: limit, x1: limit, y0: 0, y1: 1, yref: "paper", line: { color: style("--bad"), width: 2, dash: "dash" } }],
     annotations: [{ x: limit, y: 1.05, yref: "paper", text: "limit", showarrow: false, font: { color: style("--bad") } }],
   });
