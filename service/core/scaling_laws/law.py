@@ -45,6 +45,11 @@ WARNINGS = {
     "recalled_constants": "the constants were not read in the paper; they meet the authors' own "
     "published runs within four per cent",
     "young": "a young law, fitted on small models: its authors advise against using the constants",
+    "few_runs": "fewer than 30 runs: five constants are hardly determined",
+    "narrow_parameters": "sizes span less than a factor of 8",
+    "narrow_tokens": "token counts span less than a factor of 8",
+    "one_ratio": "tokens a parameter span less than a factor of 4: what size and what data "
+    "contribute can hardly be told apart",
     "caller_constants": "constants given by the caller: no source, no fitted range",
 }
 

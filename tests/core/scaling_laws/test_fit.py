@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from service.core.scaling_laws import Additive, find_law, optimum, verdict
+from service.core.scaling_laws import WARNINGS, Additive, find_law, optimum, verdict
 from service.core.scaling_laws.fit import HUBER_DELTA, FitError, fit_law
 
 TRUE = find_law("besiroglu-2024").additive
@@ -169,6 +169,7 @@ def test_runs_that_determine_little_are_warned_of():
     sizes = np.geomspace(1e8, 4e8, 10)
     fitted = fit_law(sizes, 20.0 * sizes, TRUE.loss(sizes, 20.0 * sizes), refits=10)
     assert fitted.warnings == ("few_runs", "narrow_parameters", "narrow_tokens", "one_ratio")
+    assert set(fitted.warnings) <= set(WARNINGS)
 
 
 def columns(**changes):
