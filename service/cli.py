@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from service import __version__, settings
 
@@ -14,9 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         found = settings.from_environment()
-        if options.verb == "migrate":
-            return migrate(found)
-        return serve(found)
+        return _VERBS[options.verb or "serve"](found, options)
     except settings.SettingsError as error:
         print(f"model-sizing: {error}", file=sys.stderr)
         return 2
@@ -34,10 +34,14 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="verb")
     verbs.add_parser("serve", help="serve the API (the default)")
     verbs.add_parser("migrate", help="bring the database to this program's schema and facts")
+    verbs.add_parser("openapi", help="print the OpenAPI document")
+    for name, text in _QUESTIONS.items():
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument("request", help="a file with the JSON request, or - for standard input")
     return parser
 
 
-def serve(found: settings.Settings) -> int:
+def serve(found: settings.Settings, _: argparse.Namespace) -> int:
     """Serve until told to stop."""
     import uvicorn
 
@@ -58,7 +62,7 @@ def serve(found: settings.Settings) -> int:
     return 0
 
 
-def migrate(found: settings.Settings) -> int:
+def migrate(found: settings.Settings, _: argparse.Namespace) -> int:
     """Migrate and seed the database."""
     from service.catalog.errors import StoreUnavailable
     from service.catalog.store import Store
@@ -73,3 +77,40 @@ def migrate(found: settings.Settings) -> int:
     finally:
         store.close()
     return 0
+
+
+def openapi(found: settings.Settings, _: argparse.Namespace) -> int:
+    """Print the OpenAPI document."""
+    from service.api.app import create_app
+
+    print(json.dumps(create_app(found).openapi(), indent=1))
+    return 0
+
+
+def ask(found: settings.Settings, options: argparse.Namespace) -> int:
+    """Answer one request as the API would, without a server."""
+    import asyncio
+
+    from service.api.inprocess import answered
+
+    text = sys.stdin.read() if options.request == "-" else Path(options.request).read_text("utf-8")
+    status, body = asyncio.run(answered(found, f"/{options.verb}", text.encode()))
+    print(json.dumps(json.loads(body), indent=1))
+    return 0 if status == 200 else 1
+
+
+_QUESTIONS = {
+    "estimate": "everything that can be said of a job",
+    "parameters": "exact parameter counts",
+    "memory": "peak memory of one device",
+    "training-time": "how long training takes",
+    "carbon": "energy and emissions",
+    "compute-optimal": "the best size for a budget",
+    "sweep": "every combination of some fields",
+}
+_VERBS: Mapping[str, Callable[[settings.Settings, argparse.Namespace], int]] = {
+    "serve": serve,
+    "migrate": migrate,
+    "openapi": openapi,
+    **dict.fromkeys(_QUESTIONS, ask),
+}

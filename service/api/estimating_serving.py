@@ -22,7 +22,6 @@ from service.core.hardware import Accelerator
 from service.core.kv_cache import CACHE_FORMATS
 from service.core.parallelism import Layout
 from service.core.serving.composition import ServingEstimate, ServingJob, estimate
-from service.core.kv_cache import CACHE_FORMATS
 from service.core.uncertainty import Interval
 from service.core.weight_formats import UnknownFormat
 

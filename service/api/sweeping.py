@@ -1,0 +1,263 @@
+"""/sweep: a base request and axes become the core's grid, and its columns an answer.
+
+Axes that only set a number (tokens, a price, a grid intensity, devices that a given layout and
+batch divide evenly) enter the core's arrays as they are; every combination of the others is
+resolved as a request of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+
+from service.api import validation
+from service.api.problems import ProblemError, at
+from service.api.provenance import provenance
+from service.api.request_workloads import InferenceWorkload
+from service.api.requests import EstimateRequest
+from service.api.resolve import models, places, training
+from service.api.resolve.ledger import Ledger
+from service.api.resolve.models import Size
+from service.api.sweep_columns import GETTERS, STANDARD, named
+from service.api.sweep_models import SweepRequest, SweepResponse
+from service.catalog.snapshot import Snapshot
+from service.core import estimate as core
+from service.core.numeric import FloatArray
+from service.core.sweep import Grid, Numbers, Point, sweep
+
+MOST_CELLS = 5_000_000
+MOST_POINTS = 5_000
+
+_ALWAYS = {
+    "/workload/tokens": "tokens",
+    "/pricing/usd_per_device_hour": "usd_per_device_hour",
+    "/site/grid_gco2e_per_kwh": "site.grid",
+    "/site/pue": "site.pue",
+}
+
+
+class Axis(NamedTuple):
+    """One field that varies."""
+
+    pointer: str
+    values: Sequence[Any]
+    target: str | None
+    """What it sets in the core's arrays; None where requests are resolved for its values."""
+
+
+def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
+    """All combinations. Raises ProblemError."""
+    pointers = _columns(request)
+    axes = _axes(request)
+    _check_work(axes, pointers)
+    ledger = Ledger()
+    grid = _grid(request, axes, snapshot, ledger)
+    swept = sweep(grid, {pointer: GETTERS[pointer] for pointer in pointers})
+    columns = dict(_axis_columns(axes))
+    for pointer in pointers:
+        columns[pointer] = _listed(pointer, swept.columns[pointer])
+    return SweepResponse.model_construct(
+        rows=grid.rows,
+        refused=swept.refused,
+        columns=columns,
+        assumptions=ledger.assumptions,
+        warnings=ledger.warnings,
+        provenance=provenance(snapshot),
+    )
+
+
+def as_csv(found: SweepResponse) -> str:
+    """The columns as CSV; what was refused has empty cells."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(found.columns)
+    writer.writerows(zip(*found.columns.values(), strict=True))
+    return out.getvalue()
+
+
+def _columns(request: SweepRequest) -> Sequence[str]:
+    if request.columns is None:
+        return STANDARD
+    for index, pointer in enumerate(request.columns):
+        if pointer not in GETTERS:
+            near = named(pointer)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            detail = f"{pointer[:80]} is not a column of a sweep{hint}"
+            raise at("invalid-request", f"/columns/{index}", detail, near)
+    return list(dict.fromkeys(request.columns))
+
+
+def _axes(request: SweepRequest) -> Sequence[Axis]:
+    return [
+        Axis(pointer, values, _target(request, pointer, values))
+        for pointer, values in request.axes.items()
+    ]
+
+
+def _target(request: SweepRequest, pointer: str, values: Sequence[Any]) -> str | None:
+    """What an axis of plain numbers sets; None where each value needs a request of its own."""
+    if not all(isinstance(value, int | float) and value is not True for value in values):
+        return None
+    if pointer == "/hardware/count":
+        return "layout.devices" if _divide_evenly(request, values) else None
+    return _ALWAYS.get(pointer)
+
+
+def _divide_evenly(request: SweepRequest, counts: Sequence[int | float]) -> bool:
+    """Whether a given layout and batch come out even on every number of devices."""
+    layout, workload = request.base.layout, request.base.workload
+    varied = any(pointer.split("/")[1] in ("layout", "workload") for pointer in request.axes)
+    if layout is None or varied or workload is None or isinstance(workload, InferenceWorkload):
+        return False
+    batch = workload.global_batch_size
+    if batch is None or layout.expert is not None:
+        return False
+    replica = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
+    micro = workload.micro_batch_size or 1
+    return all(
+        count >= replica and count % replica == 0 and batch % (micro * count // replica) == 0
+        for count in counts
+    )
+
+
+def _check_work(axes: Sequence[Axis], pointers: Sequence[str]) -> None:
+    cells = prod(len(axis.values) for axis in axes) * (len(axes) + len(pointers))
+    if cells > MOST_CELLS:
+        detail = f"the sweep has {cells} cells; at most {MOST_CELLS} are answered at once"
+        raise at("too-much-work", "/axes", detail)
+    points = prod(len(axis.values) for axis in axes if axis.target is None)
+    if points > MOST_POINTS:
+        detail = (
+            f"the sweep combines {points} models, layouts and other choices; at most "
+            f"{MOST_POINTS} are answered at once (tokens, prices and grids do not count)"
+        )
+        raise at("too-much-work", "/axes", detail)
+
+
+def _grid(request: SweepRequest, axes: Sequence[Axis], snapshot: Snapshot, ledger: Ledger) -> Grid:
+    body = request.base.model_dump(mode="json", exclude_none=True)
+    _try_numbers(body, axes)
+    choices = [axis for axis in axes if axis.target is None]
+    points = []
+    for number, values in enumerate(itertools.product(*(axis.values for axis in choices))):
+        merged = body
+        for axis, value in zip(choices, values, strict=True):
+            merged = placed(merged, axis.pointer.split("/")[1:], value)
+        notes = ledger if number == 0 else Ledger()
+        points.append(_point(_first_numbers(merged, axes), snapshot, notes))
+    return Grid(
+        tuple(len(axis.values) for axis in axes),
+        tuple(i for i, axis in enumerate(axes) if axis.target is None),
+        points,
+        [
+            Numbers(i, axis.target, [float(value) for value in axis.values])
+            for i, axis in enumerate(axes)
+            if axis.target is not None
+        ],
+    )
+
+
+def _first_numbers(body: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
+    """The body with the first value of each axis of numbers, so that it can be resolved."""
+    for axis in axes:
+        if axis.target is not None:
+            body = placed(body, axis.pointer.split("/")[1:], axis.values[0])
+    return body
+
+
+def _try_numbers(body: dict[str, Any], axes: Sequence[Axis]) -> None:
+    """Refuse a number that its field would not take, before anything is calculated."""
+    for axis in axes:
+        if axis.target is None:
+            continue
+        for index, value in enumerate(axis.values):
+            if index in (0, len(axis.values) - 1) or not _between(value, axis.values):
+                _validated(body, axis, index)
+
+
+def _between(value: float, values: Sequence[float]) -> bool:
+    """Whether the value lies between two that are tried anyway."""
+    ends = sorted((values[0], values[-1]))
+    whole = all(isinstance(end, int) for end in ends)
+    return ends[0] <= value <= ends[1] and (not whole or isinstance(value, int))
+
+
+def _validated(body: dict[str, Any], axis: Axis, index: int) -> None:
+    try:
+        EstimateRequest.model_validate(
+            placed(body, axis.pointer.split("/")[1:], axis.values[index])
+        )
+    except ValidationError as error:
+        finding = error.errors(include_url=False)[0]
+        detail, near = validation.sentence(finding, finding["loc"])
+        pointer = validation.pointer(("axes", axis.pointer, index))
+        raise at("invalid-request", pointer, f"{axis.pointer} {detail}", near) from None
+
+
+def placed(body: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """The body with a value at a path; objects on the way are made."""
+    changed = dict(body)
+    if len(path) == 1:
+        changed[path[0]] = value
+        return changed
+    inner = changed.get(path[0])
+    if inner is None and path[0] == "workload":
+        inner = {"kind": "pretraining"}
+    changed[path[0]] = placed(inner if isinstance(inner, Mapping) else {}, path[1:], value)
+    return changed
+
+
+def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | None:
+    """One resolved job; None where the combination makes no sense."""
+    try:
+        request = EstimateRequest.model_validate(body)
+    except ValidationError as error:
+        raise validation.problem(error.errors(include_url=False), body) from None
+    if request.as_of:
+        snapshot = snapshot.as_of(request.as_of)
+    network = models.resolve(snapshot, request.model, ledger)
+    if isinstance(network, Size) or isinstance(request.workload, InferenceWorkload):
+        detail = "a sweep needs a model with an architecture and a training workload"
+        raise at("invalid-request", "/base", detail)
+    name = request.hardware.accelerator if request.hardware else None
+    accelerator = places.accelerator(snapshot, name, ledger)
+    place = places.place(snapshot, request.site, ledger)
+    day = places.day_of(request.as_of, snapshot)
+    usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
+    try:
+        job = training.resolve(network, request, accelerator, ledger)
+    except ProblemError as problem:
+        if problem.kind == "impossible-layout":
+            return None
+        raise
+    prepared = core.prepare(
+        job.network, job.kernels, job.accelerator, int(job.layout.pipeline), job.sequence_length
+    )
+    site = core.Site(place.grid, place.pue, place.market, place.marginal, place.wue)
+    return Point(prepared, job.layout, job.tokens, site, float("nan") if usd is None else usd)
+
+
+def _axis_columns(axes: Sequence[Axis]) -> Iterator[tuple[str, list[Any]]]:
+    sizes = [len(axis.values) for axis in axes]
+    for number, axis in enumerate(axes):
+        repeat = prod(sizes[number + 1 :])
+        once = [value for value in axis.values for _ in range(repeat)]
+        yield axis.pointer, once * prod(sizes[:number])
+
+
+def _listed(pointer: str, column: FloatArray) -> list[Any]:
+    """A column as plain values: null where there is no finite number."""
+    if pointer == "/verdict/admission":
+        names = (*core.ADMISSION, None)
+        return [names[int(code)] for code in np.where(np.isfinite(column), column, 3)]
+    values: list[Any] = column.tolist()
+    if np.isfinite(column).all():
+        return values
+    return [value if abs(value) < float("inf") else None for value in values]
