@@ -1,258 +1,274 @@
-"""Fitting and back-testing the serving model on measured rows (`data/serving.csv`).
+"""Fits the serving model on measured rows, takes its intervals from left-out errors, tests it.
 
-The coefficients are fitted in logarithms by least squares with a soft loss. Three levels are
-pooled: common values with wide priors, an offset for each engine, a smaller one for each
-(accelerator, engine) pair; the priors keep what the rows do not tell near the level above.
+`python -m service.calibration.serving` writes `service/core/calibration_data/serving.json` and
+prints the back-test. Rows are predicted by fits that had not seen their model on that accelerator
+and engine, their accelerator, or their engine; intervals come from those errors, and a row's own
+model never informs the interval that it is judged by.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from statistics import fmean, median
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
-from service.calibration import reference
 from service.calibration.rows import BacktestRow
-from service.core import serving
-from service.core.serving import Engine, Replica, ServingTable, speed
-from service.core.serving.calibration import FITTED
+from service.calibration.serving_pool import Array, Pool, Stacked, centre
+from service.calibration.serving_rows import Row, rows
+from service.core.serving.calibration import FITTED, LEVELS, SHARES
+from service.core.uncertainty import LEVEL
 
-Array = NDArray[np.float64]
-
-PRIOR = {
-    "bandwidth_efficiency": (0.75, 0.25),
-    "cache_efficiency": (0.5, 0.5),
-    "compute_efficiency": (0.5, 0.4),
-    "layer_seconds": (60e-6, 0.6),
-    "tensor_layer_seconds": (15e-6, 0.6),
-    "sequence_seconds": (15e-6, 0.8),
-    "link_efficiency": (0.5, 0.6),
+INTERVAL_OF: Mapping[str, str] = {
+    "decode": "step",
+    "request": "step",
+    "saturated": "step",
+    "prefill": "prefill",
 }
-"""Central value and log standard deviation of the common coefficients: published shares of peak
-bandwidth and compute (Pope et al. 2022, arXiv 2211.05102, section 4), launch times of tens of
-microseconds a layer."""
-ENGINE_SPREAD = 0.35
-PAIR_SPREAD = 0.3
-NOISE = 0.1
-"""Log standard deviations of an engine's and a pair's offsets, and of a measured row."""
-MINIMUM_ROWS = 3
-"""Rows that a pair needs before it has coefficients of its own."""
+"""Which interval judges a quantity."""
+OWN_INTERVAL = 20
+"""Left-out rows that an engine needs at a level before its interval is its own."""
+SIGNED_FROM_MODELS = 3
+"""Models that errors must come from before an interval may lean to one side."""
+MOST_WIDENED = 2.0
+"""No interval is widened beyond this for models that differ from each other."""
+_UNITS: Mapping[str, str] = {
+    "decode": "seconds_per_output_token",
+    "request": "request_seconds_per_output_token",
+    "saturated": "saturated_seconds_per_output_token",
+    "prefill": "prefill_seconds",
+}
+_LEFT_OUT: Mapping[str, str] = {
+    "pair": "model left out",
+    "engine": "accelerator left out",
+    "none": "engine left out",
+}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One measured point."""
+class Judged(NamedTuple):
+    """A row that a fit without it has predicted."""
 
-    source: str
-    model: str
-    accelerator: str
-    engine: str
-    metric: str
-    observed: float
-    """Seconds."""
-    table: ServingTable
-    replica: Replica
-    device: Any
-
-    @property
-    def pair(self) -> str:
-        """The key of the coefficients."""
-        return f"{self.accelerator} {self.engine}"
-
-    def predicted(self, engine: Engine) -> float:
-        """The model's figure for this row, in seconds."""
-        if self.metric == "prefill_seconds":
-            return float(speed.prefill_seconds(self.table, self.replica, self.device, engine))
-        return float(speed.seconds_per_output_token(self.table, self.replica, self.device, engine))
+    row: Row
+    error: float
+    """log(predicted / observed)."""
+    level: str
+    """What of its accelerator and engine the fit knew."""
 
 
-def rows() -> Sequence[Row]:
-    """The measured rows whose model and accelerator are in the catalog."""
-    text = files("service.calibration").joinpath("data/serving.csv").read_text("utf-8")
-    found = (_row(record) for record in csv.DictReader(text.splitlines()))
-    return [row for row in found if row is not None]
-
-
-def _row(record: Mapping[str, str]) -> Row | None:
-    if not record["concurrency"]:
-        return None
-    network = reference.network(record["model"])
-    accelerator = reference.accelerator(record["accelerator"])
-    batch = float(record["concurrency"])
-    prompt, output = float(record["prompt_tokens"]), float(record["output_tokens"])
-    replica = Replica(
-        float(record["tensor"]), float(record["pipeline"]), batch, prompt, max(output, 1.0)
+def left_out(measured: Sequence[Row], pool: Pool, blocks: Array) -> list[Judged]:
+    """Each fitted row, predicted by fits without its model, its accelerator and its engine."""
+    start = dict(zip(pool.keys, blocks, strict=True))
+    keys: tuple[Callable[[Row], str], ...] = (
+        lambda row: f"{row.pair} {row.model}",
+        lambda row: row.accelerator,
+        lambda row: row.engine,
     )
-    table = serving.table(network, record["weights"], record["cache"])
-    device = accelerator.device(serving.compute_format(record["weights"]))
-    return Row(
-        record["source"], record["model"], record["accelerator"], record["engine"],
-        record["metric"], float(record["value"]), table, replica, device,
-    )  # fmt: skip
+    fitted = [row for row in measured if row.use == "fit"]
+    found = [judged for key in keys for judged in _without(fitted, key, start)]
+    aside = [row for row in measured if row.use == "check"]
+    return found + _judge(aside, pool, blocks)
 
 
-class Pool:
-    """The parameter vector of a fit: common values, then one block for each engine and pair."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self.engines = sorted({row.engine for row in rows})
-        counts: dict[str, int] = {}
-        for row in rows:
-            counts[row.pair] = counts.get(row.pair, 0) + 1
-        self.pairs = sorted(pair for pair, count in counts.items() if count >= MINIMUM_ROWS)
-        self.width = len(FITTED)
-        self.blocks = 1 + len(self.engines) + len(self.pairs)
-        self.stacked = _stack(rows)
-
-    def fit(self) -> Array:
-        """The most probable blocks, shape `[1 + engines + pairs, fields]`, logarithms."""
-        start = np.zeros(self.blocks * self.width)
-        spread = np.concatenate(
-            [
-                [PRIOR[name][1] for name in FITTED],
-                np.full(len(self.engines) * self.width, ENGINE_SPREAD),
-                np.full(len(self.pairs) * self.width, PAIR_SPREAD),
-            ]
-        )
-
-        def residuals(vector: Array) -> Array:
-            errors = self.log_errors(vector.reshape(self.blocks, self.width)) / NOISE
-            robust = np.sign(errors) * np.sqrt(2.0 * (np.sqrt(1.0 + errors**2) - 1.0))
-            return np.concatenate([robust, vector / spread])
-
-        solved = least_squares(residuals, start, method="trf", max_nfev=60)
-        return np.asarray(solved.x).reshape(self.blocks, self.width)
-
-    def log_errors(self, blocks: Array) -> Array:
-        """log(predicted / observed) of each row."""
-        tables, replicas, devices, prefill, observed = self.stacked
-        logs = np.stack([self.logs(blocks, row.engine, row.pair) for row in self.rows])
-        engine = Engine(**dict(zip(FITTED, np.exp(logs).T, strict=True)))
-        decode = speed.seconds_per_output_token(tables, replicas, devices, engine)
-        prompt = speed.prefill_seconds(tables, replicas, devices, engine)
-        return np.asarray(np.log(np.where(prefill, prompt, decode) / observed))
-
-    def logs(self, blocks: Array, engine: str, pair: str) -> Array:
-        """The logarithms of the coefficients for a pair, from the levels that know it."""
-        total = blocks[0] + np.log([PRIOR[name][0] for name in FITTED])
-        if engine in self.engines:
-            total = total + blocks[1 + self.engines.index(engine)]
-        if pair in self.pairs:
-            total = total + blocks[1 + len(self.engines) + self.pairs.index(pair)]
-        return np.asarray(total)
+def _without(
+    fitted: Sequence[Row], key: Callable[[Row], str], start: Mapping[tuple[int, str], Array]
+) -> Iterable[Judged]:
+    for value in sorted({key(row) for row in fitted}):
+        pool = Pool([row for row in fitted if key(row) != value])
+        yield from _judge([row for row in fitted if key(row) == value], pool, pool.fit(start))
 
 
-def _stack(rows: Sequence[Row]) -> tuple[Any, Any, Any, NDArray[np.bool_], Array]:
-    tables = reference.stack([row.table for row in rows])
-    replicas = reference.stack([row.replica for row in rows])
-    devices = reference.stack([row.device for row in rows])
-    prefill = np.array([row.metric == "prefill_seconds" for row in rows])
-    return tables, replicas, devices, prefill, np.array([row.observed for row in rows])
-
-
-def held_out(
-    rows: Sequence[Row], key: Callable[[Row], str], level: str
-) -> list[tuple[Row, float, str]]:
-    """Log errors of rows predicted without any row that shares their key."""
-    found: list[tuple[Row, float, str]] = []
-    for value in sorted({key(row) for row in rows}):
-        kept = [row for row in rows if key(row) != value]
-        left = [row for row in rows if key(row) == value]
-        pool = Pool(kept)
-        blocks = pool.fit()
-        for row in left:
-            reached = _level(pool, row)
-            if level not in (reached, "any"):
-                continue
-            logs = pool.logs(blocks, row.engine, row.pair)
-            engine = Engine(**dict(zip(FITTED, np.exp(logs), strict=True)))
-            found.append((row, float(np.log(row.predicted(engine) / row.observed)), reached))
-    return found
-
-
-def _level(pool: Pool, row: Row) -> str:
-    if row.pair in pool.pairs:
-        return "pair"
-    return "engine" if row.engine in pool.engines else "none"
-
-
-def backtest() -> list[BacktestRow]:
-    """Each row predicted by fits that had not seen its model, accelerator or engine."""
-    intervals = json.loads(_file().read_text("utf-8"))["intervals"]
-    found = _left_out(rows())
-    return [_backtest_row(row, error, intervals[level], level) for row, error, level in found]
-
-
-def _left_out(measured: Sequence[Row]) -> list[tuple[Row, float, str]]:
+def _judge(left: Sequence[Row], pool: Pool, blocks: Array) -> list[Judged]:
+    errors = Stacked(left).errors(pool.vectors(blocks, left))
     return [
-        *held_out(measured, lambda row: f"{row.pair} {row.model}", "pair"),
-        *held_out(measured, lambda row: row.accelerator, "engine"),
-        *held_out(measured, lambda row: row.engine, "none"),
+        Judged(row, float(error), pool.level(row)) for row, error in zip(left, errors, strict=True)
     ]
 
 
-def _backtest_row(row: Row, error: float, bounds: Mapping[str, float], level: str) -> BacktestRow:
-    value = row.observed * float(np.exp(error))
-    left = {"pair": "model left out", "engine": "accelerator left out", "none": "engine left out"}
+def intervals(judged: Sequence[Judged]) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Bounds by level, quantity and engine; `any` for an engine that has none of its own."""
+    return {
+        level: {
+            quantity: _by_engine([j for j in judged if _belongs(j, level, quantity)], level)
+            for quantity in ("step", "prefill")
+        }
+        for level in LEVELS
+    }
+
+
+def _belongs(judged: Judged, level: str, quantity: str) -> bool:
+    return judged.level == level and INTERVAL_OF[judged.row.quantity] == quantity
+
+
+def _by_engine(judged: Sequence[Judged], level: str) -> dict[str, list[float]]:
+    found = {"any": _widened(judged)}
+    for engine in sorted({j.row.engine for j in judged}) if level != "none" else ():
+        own = [j for j in judged if j.row.engine == engine]
+        if len(own) >= OWN_INTERVAL:
+            found[engine] = _widened(own)
+    return found
+
+
+def _widened(judged: Sequence[Judged]) -> list[float]:
+    """The bounds, widened until they hold nine in ten rows of models that did not inform them."""
+    return [round(b * f, 4) for b, f in zip(_bounds(judged), widening(judged), strict=True)]
+
+
+def widening(judged: Sequence[Judged]) -> tuple[float, float]:
+    """By what each bound from the other models has to grow to hold 95 % of each model's rows.
+
+    Rows of one model err together, so quantiles over rows alone are too narrow for another one.
+    """
+    lower: list[float] = []
+    upper: list[float] = []
+    for model in sorted({j.row.model for j in judged}):
+        others = [j for j in judged if j.row.model != model]
+        low, high = _bounds(others or judged)
+        for item in (j for j in judged if j.row.model == model):
+            lower.append(max(item.error, 0.0) / max(-low, 1e-3))
+            upper.append(max(-item.error, 0.0) / max(high, 1e-3))
+    return _growth(lower), _growth(upper)
+
+
+def _growth(needed: Sequence[float]) -> float:
+    return float(min(max(np.quantile(needed, (1.0 + LEVEL) / 2.0), 1.0), MOST_WIDENED))
+
+
+def _bounds(judged: Sequence[Judged]) -> tuple[float, float]:
+    """Log-ratios around a prediction that hold nine in ten of the observations.
+
+    Engines count equally, however many rows they have. Both sides are made equal where the errors
+    are of fewer than three models: two that err in one direction say nothing of a third.
+    """
+    ratios = np.array([-j.error for j in judged])
+    engines, counts = np.unique([j.row.engine for j in judged], return_counts=True)
+    share = dict(zip(engines, 1.0 / counts, strict=True))
+    weights = np.array([share[j.row.engine] for j in judged])
+    if len({j.row.model for j in judged}) < SIGNED_FROM_MODELS:
+        half = _quantile(np.abs(ratios), weights, LEVEL)
+        return -half, half
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = _quantile(ratios, weights, tail), _quantile(ratios, weights, 1.0 - tail)
+    return min(low, 0.0), max(high, 0.0)
+
+
+def _quantile(values: Array, weights: Array, share: float) -> float:
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][np.searchsorted(reached, share - 1e-9)])
+
+
+def fit() -> tuple[dict[str, Any], list[Judged]]:
+    """The calibration document, and the rows judged by fits without them."""
+    measured = rows()
+    fitted = [row for row in measured if row.use == "fit"]
+    pool = Pool(fitted)
+    blocks = pool.fit()
+    judged = left_out(measured, pool, blocks)
+    named = {
+        name: {
+            key: _rounded(blocks[place])
+            for (number, key), place in pool.index.items()
+            if number == level
+        }
+        for level, name in ((1, "engines"), (2, "kernels"), (3, "pairs"))
+    }
+    document = {
+        "id": "serving-1",
+        "fitted_by": "python -m service.calibration.serving",
+        "fitted_on": sorted({row.source for row in fitted}),
+        "rows": len(fitted),
+        "coefficients": list(FITTED),
+        "scale": f"the first {len(SHARES)} are logits of shares, the rest natural logarithms",
+        "common": _rounded(centre() + blocks[0]),
+        **named,
+        "intervals": intervals(judged),
+    }
+    return document, judged
+
+
+def backtest() -> list[BacktestRow]:
+    """Every judged row; its interval from the other models' rows of its level and engine."""
+    return backtest_rows(fit()[1])
+
+
+def backtest_rows(judged: Sequence[Judged]) -> list[BacktestRow]:
+    """The judged rows beside their estimates."""
+    cached: dict[tuple[str, str, str, str], tuple[float, float]] = {}
+    found = []
+    for item in judged:
+        key = (item.level, INTERVAL_OF[item.row.quantity], item.row.engine, item.row.model)
+        if key not in cached:
+            cached[key] = _bounds_of_others(judged, *key)
+        found.append(_backtest_row(item, cached[key]))
+    return found
+
+
+def _bounds_of_others(
+    judged: Sequence[Judged], level: str, quantity: str, engine: str, model: str
+) -> tuple[float, float]:
+    """The interval of a level without the rows of one model; the widening is that of all."""
+    group = [j for j in judged if _belongs(j, level, quantity)]
+    own = [j for j in group if j.row.engine == engine]
+    if level != "none" and len(own) >= OWN_INTERVAL:
+        group = own
+    others = [j for j in group if j.row.model != model] or group
+    low, high = _bounds(others)
+    lower, upper = widening(group)
+    return low * lower, high * upper
+
+
+def _backtest_row(judged: Judged, bounds: tuple[float, float]) -> BacktestRow:
+    row = judged.row
+    value = row.observed * float(np.exp(judged.error))
+    left = "not fitted" if row.use == "check" else _LEFT_OUT[judged.level]
     return BacktestRow(
-        source=f"{row.engine}, {left[level]}",
-        quantity=row.metric,
-        case=f"{row.model} {row.accelerator} batch {row.replica.batch:g}",
+        source=f"serving: {row.engine}, {left}",
+        quantity=_UNITS[row.quantity],
+        case=f"{row.model} {row.weights} {row.accelerator} x{row.replica.devices:g} "
+        f"{row.replica.prompt_tokens:g}+{row.replica.output_tokens:g} "
+        f"batch {row.replica.batch:g}",
         observed=row.observed,
         value=value,
-        low=value * float(np.exp(bounds["low"])),
-        high=value * float(np.exp(bounds["high"])),
+        low=value * float(np.exp(bounds[0])),
+        high=value * float(np.exp(bounds[1])),
         set_aside=True,
         family=row.model,
         accelerator=row.accelerator,
     )
 
 
-def fit() -> None:
-    """Fit on all rows, take the intervals from the left-out errors, and write the file."""
-    measured = rows()
-    pool = Pool(measured)
-    blocks = pool.fit()
-    left_out = _left_out(measured)
-    levels = ("pair", "engine", "none")
-    document = {
-        "fitted_by": "python -m service calibrate serving",
-        "fitted_on": sorted({row.source for row in measured}),
-        "rows": len(measured),
-        "common": dict(zip(FITTED, map(float, np.exp(pool.logs(blocks, "", ""))), strict=True)),
-        "engines": {name: _rounded(blocks[1 + i]) for i, name in enumerate(pool.engines)},
-        "pairs": {
-            name: _rounded(blocks[1 + len(pool.engines) + i]) for i, name in enumerate(pool.pairs)
-        },
-        "intervals": {
-            level: _bounds([e for _, e, reached in left_out if reached == level])
-            for level in levels
-        },
-        "memory_fraction": {"default": 0.9, "vllm": 0.9, "tensorrt-llm": 0.9, "llama.cpp": 0.97},
-        "reserved_bytes": 1.5e9,
+def summary(found: Sequence[BacktestRow]) -> dict[str, dict[str, float]]:
+    """Rows, median and mean error, and coverage by source and quantity."""
+    groups: dict[str, list[BacktestRow]] = {}
+    for row in found:
+        groups.setdefault(f"{row.source}: {row.quantity}", []).append(row)
+    return {
+        name: {
+            "rows": len(group),
+            "median_error": median(abs(row.error) for row in group),
+            "mean_error": fmean(abs(row.error) for row in group),
+            "coverage": fmean(row.inside for row in group),
+        }
+        for name, group in sorted(groups.items())
     }
-    _file().write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-
-
-def _bounds(errors: Iterable[float]) -> dict[str, float]:
-    """Log-ratios around a prediction that hold nine in ten of the left-out observations."""
-    observed_over_value = -np.array(list(errors))
-    low, high = np.quantile(observed_over_value, [0.05, 0.95])
-    return {"low": round(float(min(low, 0.0)), 4), "high": round(float(max(high, 0.0)), 4)}
 
 
 def _rounded(values: Array) -> list[float]:
-    return [round(float(value), 5) for value in values]
+    return [round(float(value), 4) for value in values]
 
 
-def _file() -> Path:
-    return Path(str(files("service.core").joinpath("calibration_data/serving.json")))
+def write(document: Mapping[str, Any], path: Path | None = None) -> None:
+    """Write the coefficients file."""
+    target = path or Path(str(files("service.core"))) / "calibration_data" / "serving.json"
+    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    fresh, predictions = fit()
+    write(fresh)
+    for name, figures in summary(backtest_rows(predictions)).items():
+        print(name, {key: round(value, 3) for key, value in figures.items()})

@@ -8,88 +8,161 @@ length; a recurrent layer keeps a state of constant size.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Attention, Scan
 from service.core.numeric import Number, ceil, minimum
 
+BLOCK_TOKENS = 16
+"""Tokens that a paged cache gives out at once (vLLM's default)."""
+
+_STATE_BYTES = 4.0
+_ROPE, _LATENT_BLOCK = 64, 128
+
+
+class CacheFormat(NamedTuple):
+    """Bytes an element, and bytes of scales for each head's vector of one token."""
+
+    element: float
+    scale: float = 0.0
+
+
+CACHE_FORMATS: Mapping[str, CacheFormat] = {
+    "fp32": CacheFormat(4.0),
+    "bf16": CacheFormat(2.0),
+    "fp16": CacheFormat(2.0),
+    "fp8": CacheFormat(1.0),
+    "fp8-per-head": CacheFormat(1.0, 4.0),
+    "int8": CacheFormat(1.0, 4.0),
+    "nvfp4": CacheFormat(0.5 + 1 / 16),
+    "q8_0": CacheFormat(34 / 32),
+    "q5_1": CacheFormat(24 / 32),
+    "q5_0": CacheFormat(22 / 32),
+    "q4_1": CacheFormat(20 / 32),
+    "q4_0": CacheFormat(18 / 32),
+    "fp8-ds-mla": CacheFormat(1.0),
+}
+"""Formats of keys and values. `fp8` has one scale a tensor; `int8` and `fp8-per-head` an fp32
+scale a head and token (vLLM, kv_cache_interface.py); `q*` are llama.cpp's blocks of 32;
+`fp8-ds-mla` keeps the rotary part of a latent in 16 bits and an fp32 scale for 128 elements (656
+bytes a layer)."""
+
+
+class UnknownCacheFormat(ValueError):
+    """A cache format that has no size rule."""
+
+
+class CacheGroup(NamedTuple):
+    """Layers that share a window and a number of key-value heads."""
+
+    heads: Number
+    window: Number
+    """Tokens; infinite where the whole context is seen."""
+    token_bytes: Number
+    """Bytes that one token takes in all of them, undivided."""
+
+
+_NOTHING = CacheGroup(1.0, 1.0, 0.0)
+"""Stands first in each table, so that tables of different lengths can be filled up with it."""
+
 
 @dataclass(frozen=True)
 class CacheTable:
-    """Elements of one sequence's cache on one pipeline stage."""
+    """Bytes of one sequence's cache; one pipeline stage, undivided by tensor parallelism."""
 
-    full: Number
-    """Elements a token of keys and values of layers that see the whole context."""
-    windowed: tuple[tuple[float, float], ...]
-    """(window, elements a token) of layers that see at most a window."""
+    groups: tuple[CacheGroup, ...]
     latent: Number
-    """Elements a token of compressed caches that every tensor rank holds whole."""
+    """Bytes a token of compressed caches, which every tensor rank holds whole."""
     state: Number
-    """Elements of recurrent and convolution states, whatever the length."""
+    """Bytes of recurrent and convolution states, whatever the length."""
     cross: Number
-    """Elements of cross-attention caches over an input of fixed length."""
+    """Bytes of cross-attention caches over an input of fixed length."""
     cross_per_token: Number
-    """Elements a token of the encoder's input, for cross attention over a token stream."""
-    key_value_heads: Number
+    """Bytes a token of the input, for cross attention over a token stream."""
+    cross_heads: Number
 
     def per_token(self, tensor: Number = 1.0) -> Number:
-        """Elements that one more token adds on one rank while no window is full."""
-        windowed = sum(elements for _, elements in self.windowed)
-        divided = (self.full + windowed) / self.key_value_heads * self._heads_per_rank(tensor)
-        return divided + self.latent
+        """Bytes that one more token adds on one rank while no window is full."""
+        return self.latent + sum(g.token_bytes * _share(g.heads, tensor) for g in self.groups)
 
     def sequence(self, tokens: Number, tensor: Number = 1.0, input_tokens: Number = 0.0) -> Number:
-        """Elements of one sequence of that many tokens on one rank: the architecture's minimum."""
-        divided = self.full * tokens + self.cross + self.cross_per_token * input_tokens
-        for window, elements in self.windowed:
-            divided = divided + elements * minimum(tokens, window)
-        share = self._heads_per_rank(tensor) / self.key_value_heads
-        return divided * share + self.latent * tokens + self.state / tensor
+        """Bytes of one sequence of that many tokens on one rank: the architecture's minimum."""
+        return self.reserved(tokens, tensor, input_tokens, 0.0)
 
-    def reserved(self, tokens: Number, tensor: Number = 1.0, input_tokens: Number = 0.0) -> Number:
-        """Elements that an engine reserves which sizes sliding-window layers at full length."""
-        windowed = sum(elements for _, elements in self.windowed)
-        divided = (self.full + windowed) * tokens + self.cross
-        divided = divided + self.cross_per_token * input_tokens
-        share = self._heads_per_rank(tensor) / self.key_value_heads
-        return divided * share + self.latent * tokens + self.state / tensor
+    def reserved(
+        self,
+        tokens: Number,
+        tensor: Number = 1.0,
+        input_tokens: Number = 0.0,
+        slack: Number = math.inf,
+    ) -> Number:
+        """Bytes that an engine sets aside which keeps `slack` tokens beyond each window.
 
-    def _heads_per_rank(self, tensor: Number) -> Number:
-        """A rank holds whole heads, at least one: beyond that the cache is replicated."""
-        return ceil(self.key_value_heads / tensor)
+        Infinite slack: sliding-window layers cost the full length, as in vLLM without its hybrid
+        cache manager. With it the slack is one scheduled batch of tokens.
+        """
+        total = self.latent * tokens + self.state / tensor
+        crossed = self.cross + self.cross_per_token * input_tokens
+        total = total + crossed * _share(self.cross_heads, tensor)
+        for group in self.groups:
+            kept = minimum(tokens, group.window + slack)
+            total = total + group.token_bytes * _share(group.heads, tensor) * kept
+        return total
 
 
-@lru_cache(maxsize=1024)
-def table(network: Network, pipeline: int = 1, stage: int = 0) -> CacheTable:
-    """The cache of one pipeline stage, folded once."""
-    full = latent = state = cross = cross_per_token = 0.0
-    windowed: dict[float, float] = {}
-    heads = 1 << 30
+def _share(heads: Number, tensor: Number) -> Number:
+    """A rank holds whole heads, at least one: beyond that the cache is replicated."""
+    return ceil(heads / tensor) / heads
+
+
+@lru_cache(maxsize=2048)
+def table(
+    network: Network, cache_format: str = "bf16", pipeline: int = 1, stage: int = 0
+) -> CacheTable:
+    """The cache of one pipeline stage, folded once. Raises UnknownCacheFormat."""
+    if cache_format not in CACHE_FORMATS:
+        raise UnknownCacheFormat(f"unknown cache format {cache_format[:60]!r}")
+    sums = dict.fromkeys(("latent", "state", "cross", "cross_per_token"), 0.0)
+    groups: dict[tuple[float, float], float] = {}
+    cross_heads = 1.0
     for leaf, layers in network.stage(pipeline, stage):
-        operator = leaf.operator
+        operator, uses = leaf.operator, leaf.uses * layers
         if isinstance(operator, Scan):
-            state += (operator.state_elements + operator.conv_state) * leaf.uses * layers
+            sums["state"] += _state_bytes(operator) * uses
         if not isinstance(operator, Attention) or not _decodes(leaf):
             continue
-        elements = operator.cache_elements() * leaf.uses * layers
+        size = _token_bytes(operator, cache_format) * uses
         if operator.latent_cache is not None:
-            latent += elements
-            continue
-        heads = min(heads, operator.key_value_heads)
-        if operator.keys is not None:
-            cross += elements * operator.keys.fixed
-            cross_per_token += elements * operator.keys.per_token
-        elif operator.window is not None:
-            windowed[operator.window] = windowed.get(operator.window, 0.0) + elements
+            sums["latent"] += size
+        elif operator.keys is not None:
+            sums["cross"] += size * operator.keys.fixed
+            sums["cross_per_token"] += size * operator.keys.per_token
+            cross_heads = float(operator.key_value_heads)
         else:
-            full += elements
-    if heads == 1 << 30:
-        heads = 1
-    return CacheTable(
-        full, tuple(sorted(windowed.items())), latent, state, cross, cross_per_token, float(heads)
-    )
+            key = (float(operator.key_value_heads), float(operator.window or math.inf))
+            groups[key] = groups.get(key, 0.0) + size
+    found = (CacheGroup(*key, size) for key, size in sorted(groups.items()))
+    return CacheTable((_NOTHING, *found), **sums, cross_heads=cross_heads)
+
+
+def _state_bytes(scan: Scan) -> float:
+    """States and the convolutions before them stay in fp32 (llama.cpp's recurrent cache)."""
+    return _STATE_BYTES * (scan.state_elements + scan.conv_state)
+
+
+def _token_bytes(attention: Attention, cache_format: str) -> float:
+    elements = attention.cache_elements()
+    if cache_format == "fp8-ds-mla" and attention.latent_cache is not None:
+        rank = elements - _ROPE
+        return rank + 4.0 * rank / _LATENT_BLOCK + 2.0 * _ROPE
+    size = CACHE_FORMATS[cache_format]
+    vectors = 1.0 if attention.latent_cache else 2.0 * attention.key_value_heads
+    return elements * size.element + (vectors * size.scale if elements else 0.0)
 
 
 def _decodes(leaf: Placed) -> bool:

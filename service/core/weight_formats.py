@@ -16,13 +16,13 @@ biases stay at 16 bits, which is why "8B at 4 bits" is 6 GB and not 4. Bits a qu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from service.core import gguf
 from service.core.architecture.network import Network, Placed
-from service.core.architecture.operators import Linear, Weight
+from service.core.architecture.operators import Embedding, Linear, Weight
 
 Size = Callable[[int, int], float]
 """(rows, columns) of a matrix -> stored bytes."""
@@ -97,25 +97,34 @@ class WeightBytes:
 @lru_cache(maxsize=2048)
 def weight_bytes(network: Network, name: str) -> WeightBytes:
     """Bytes of all weights in the format; raises UnknownFormat."""
+    total = expert = embedding = 0.0
+    elements = 0
+    lookup = lookup_table(network)
+    for leaf, size in stored_bytes(network, name):
+        total += size
+        expert += size if leaf.routing else 0.0
+        embedding += size if leaf.operator is lookup else 0.0
+        elements += sum(w.elements for w in leaf.weights() if not w.alias) * leaf.weight_copies
+    return WeightBytes(total, expert, embedding, 8.0 * total / max(elements, 1))
+
+
+def stored_bytes(network: Network, name: str) -> Iterator[tuple[Placed, float]]:
+    """Each leaf with the bytes of all copies of its weights; raises UnknownFormat."""
     if name.startswith("gguf:"):
+        if name.removeprefix("gguf:") not in gguf.FILE_TYPES:
+            raise UnknownFormat(f"unknown weight format {name[:60]!r}")
         sizer = gguf.sizer(network, name.removeprefix("gguf:"))
     else:
         sizer = _sizer(name)
-    total = expert = embedding = 0.0
-    elements = 0
+    for leaf in network.leaves():
+        yield leaf, sum(sizer(leaf, weight) for weight in leaf.weights() if not weight.alias)
+
+
+def lookup_table(network: Network) -> Embedding | None:
+    """The input embedding where it is not also the head: of it a token reads one row."""
     head = network.head_position()
     tied = head is not None and isinstance(head.operator, Linear) and head.operator.tied
-    table = network.input_embedding()
-    for leaf in network.leaves():
-        for weight in leaf.weights():
-            if weight.alias:
-                continue
-            size = sizer(leaf, weight)
-            total += size
-            elements += weight.elements * leaf.weight_copies
-            expert += size if leaf.routing else 0.0
-            embedding += size if leaf.operator is table and not tied else 0.0
-    return WeightBytes(total, expert, embedding, 8.0 * total / max(elements, 1))
+    return None if tied else network.input_embedding()
 
 
 def _sizer(name: str) -> Callable[[Placed, Weight], float]:

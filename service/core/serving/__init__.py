@@ -5,14 +5,22 @@ is spread, loaded and calibrated, `memory` and `speed` are the formulas on float
 `calibration` picks the coefficients of an (accelerator, engine) pair and their interval.
 """
 
+from service.core.kv_cache import CACHE_FORMATS, UnknownCacheFormat
 from service.core.serving.calibration import ENGINES, Evidence, evidence
-from service.core.serving.composition import ServingEstimate, ServingJob, ServingMemory, estimate
+from service.core.serving.composition import (
+    Draft,
+    ServingEstimate,
+    ServingJob,
+    ServingMemory,
+    estimate,
+)
 from service.core.serving.load import Engine, Replica
-from service.core.serving.tables import CACHE_FORMATS, ServingTable, compute_format, table
+from service.core.serving.tables import ServingTable, compute_format, table
 
 __all__ = [
     "CACHE_FORMATS",
     "ENGINES",
+    "Draft",
     "Engine",
     "Evidence",
     "Replica",
@@ -20,6 +28,7 @@ __all__ = [
     "ServingJob",
     "ServingMemory",
     "ServingTable",
+    "UnknownCacheFormat",
     "compute_format",
     "estimate",
     "evidence",

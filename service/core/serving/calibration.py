@@ -1,34 +1,48 @@
 """Which calibrated coefficients serve an (accelerator, engine) pair, and how sure they are.
 
 `service/calibration/serving.py` fits them by partial pooling: common values, an offset for each
-engine and a smaller one for each pair that was measured. A pair without rows takes its engine's
-values, an engine without rows the common ones; the interval is that of the matching level.
+engine, one for each engine's kernels for a class of weight formats, and one for each pair that was
+measured. What was not measured takes the level above, and the interval is that of the level.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from service.core.numeric import exp
 from service.core.serving.load import Engine
 from service.core.uncertainty import Interval, relative
 
-FITTED = (
+SHARES = (
     "bandwidth_efficiency",
     "cache_efficiency",
     "compute_efficiency",
+    "expert_efficiency",
+    "attention_efficiency",
+    "link_efficiency",
+    "overlap",
+    "pipelining",
+)
+"""Coefficients between 0 and 1; the file holds their logits."""
+POSITIVE = (
+    "stage_cost",
     "layer_seconds",
     "tensor_layer_seconds",
     "sequence_seconds",
-    "link_efficiency",
+    "step_seconds",
 )
-"""The fields of Engine that are fitted, in the order of the vectors in the file."""
+"""Coefficients above 0; the file holds their logarithms."""
+FITTED = (*SHARES, *POSITIVE)
+"""The order of the vectors in the file."""
 
 ENGINES = ("vllm", "tensorrt-llm", "sglang", "llama.cpp", "transformers")
+
+LEVELS = ("pair", "engine", "none")
+"""What was measured: this accelerator with this engine; the engine elsewhere; neither."""
 
 
 class Evidence(NamedTuple):
@@ -36,14 +50,12 @@ class Evidence(NamedTuple):
 
     engine: Engine
     level: str
-    """`pair` (this accelerator with this engine was measured), `engine`, `none`."""
-    low: float
-    high: float
-    """Log-ratios of the 90 % interval."""
+    bounds: Mapping[str, tuple[float, float]]
+    """Log-ratios of the 90 % interval by quantity: `step`, `prefill`."""
 
-    def interval(self, value: float) -> Interval:
+    def interval(self, quantity: str, value: Any) -> Interval:
         """A predicted time with its interval."""
-        return relative(value, self.low, self.high)
+        return relative(value, *self.bounds[quantity])
 
 
 @cache
@@ -54,19 +66,37 @@ def document() -> Mapping[str, Any]:
     return loaded
 
 
+def engine_of(vector: Any) -> Engine:
+    """The coefficients of a vector of logits and logarithms; floats or arrays."""
+    shares = {name: _share(value) for name, value in zip(SHARES, vector, strict=False)}
+    positive = zip(POSITIVE, vector[len(SHARES) :], strict=True)
+    return Engine(**shares, **{name: exp(value) for name, value in positive})
+
+
+def _share(logit: Any) -> Any:
+    return 1.0 / (1.0 + exp(-logit))
+
+
 @cache
-def evidence(accelerator: str, engine: str) -> Evidence:
-    """The coefficients for an accelerator's slug and an engine's name."""
+def evidence(accelerator: str, engine: str, weights_class: str) -> Evidence:
+    """The coefficients for an accelerator's slug, an engine's name and a class of formats."""
     found = document()
-    common, engines, pairs = found["common"], found["engines"], found["pairs"]
     pair = f"{accelerator} {engine}"
-    logs = [math.log(common[name]) for name in FITTED]
-    for offsets in (engines.get(engine), pairs.get(pair)):
+    vector = [float(value) for value in found["common"]]
+    for block, key in (
+        ("engines", engine),
+        ("kernels", f"{engine} {weights_class}"),
+        ("pairs", pair),
+    ):
+        offsets = found[block].get(key)
         if offsets is not None:
-            logs = [a + b for a, b in zip(logs, offsets, strict=True)]
-    level = "pair" if pair in pairs else "engine" if engine in engines else "none"
-    bounds = found["intervals"][level]
-    values = {name: math.exp(value) for name, value in zip(FITTED, logs, strict=True)}
-    fraction = found["memory_fraction"].get(engine, found["memory_fraction"]["default"])
-    settings = Engine(**values, memory_fraction=fraction, reserved_bytes=found["reserved_bytes"])
-    return Evidence(settings, level, bounds["low"], bounds["high"])
+            vector = [a + b for a, b in zip(vector, offsets, strict=True)]
+    level = "pair" if pair in found["pairs"] else "engine" if engine in found["engines"] else "none"
+    return Evidence(engine_of(vector), level, _bounds(found["intervals"][level], engine))
+
+
+def _bounds(level: Mapping[str, Any], engine: str) -> Mapping[str, tuple[float, float]]:
+    return {
+        quantity: tuple(by_engine.get(engine, by_engine["any"]))
+        for quantity, by_engine in level.items()
+    }

@@ -9,9 +9,21 @@ from service.core.hardware import Accelerator, Device
 from service.core.numeric import Number, maximum, minimum
 from service.core.serving import memory, speed
 from service.core.serving.calibration import Evidence, evidence
-from service.core.serving.load import Engine, Replica
-from service.core.serving.tables import ServingTable, compute_format, table
+from service.core.serving.load import Replica
+from service.core.serving.memory import Budget
+from service.core.serving.tables import ServingTable, compute_format, format_class, table
 from service.core.uncertainty import Interval
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Speculative decoding: a small network proposes, the large one verifies."""
+
+    network: Network
+    tokens: Number
+    """Proposed for each verification."""
+    acceptance: Number
+    """Chance that a proposed token is kept; the caller's, since no model of it is honest."""
 
 
 @dataclass(frozen=True)
@@ -27,29 +39,32 @@ class ServingJob:
     """Sequences in progress at once."""
     prompt_tokens: Number = 1024.0
     output_tokens: Number = 256.0
+    longest_tokens: Number | None = None
+    """Prompt and output of the longest sequence; None where all are alike."""
     cached_prefix: Number = 0.0
     """Tokens of each prompt that an earlier request has left in the cache."""
+    draft: Draft | None = None
 
 
 @dataclass(frozen=True)
 class ServingMemory:
-    """Bytes on one device; they add up to the peak."""
+    """Bytes on one device."""
 
     weights_bytes: Number
     cache_bytes: Number
     """Keys, values and states of the job's concurrency at full length."""
     reserved_bytes: Number
-    """Context, workspaces, graphs and communication buffers."""
+    """Context, graphs, workspaces, logits; the draft's weights."""
 
     @property
     def peak_bytes(self) -> Number:
-        """What the job needs, before an engine fills the rest with cache blocks."""
+        """What the job needs; an engine fills the rest of its share with free cache blocks."""
         return self.weights_bytes + self.cache_bytes + self.reserved_bytes
 
 
 @dataclass(frozen=True)
 class ServingEstimate:
-    """Everything that is said of one replica."""
+    """Everything that is said of one replica; floats, or arrays of one shape."""
 
     devices: Number
     weights_bytes: Number
@@ -57,23 +72,33 @@ class ServingEstimate:
     cache_bytes_per_token: Number
     """One more token of one sequence, over the whole network, while no window is full."""
     cache_bytes_per_token_per_device: Number
-    """The same on one device; whole heads are replicated beyond the key-value heads."""
+    """The same on one device; heads are replicated beyond the key-value heads."""
     cache_bytes_per_sequence_per_device: Number
     """One sequence at full length: the least that the architecture needs."""
     cache_reserved_bytes_per_sequence_per_device: Number
     """The same where an engine keeps sliding windows at full length."""
     memory: ServingMemory
     capacity_bytes: Number
-    """Of a device's memory, what the engine may use."""
+    """What the engine may use of a device's memory."""
+    cache_budget_bytes: Number
+    """Of that, what is left for caches."""
     max_concurrency: Number
-    """Sequences of full length that fit at once; a floor, since most are shorter."""
+    """Longest sequences that fit at once: a floor."""
+    mean_concurrency: Number
+    """Sequences of the mean length that fit at once: what a mixed load admits."""
     batch: Number
     """Sequences in flight: the concurrency, or what fits if that is less."""
     prefill_seconds: Interval
-    """One prompt on an idle replica; a loaded one adds a queue."""
+    """One prompt on an idle replica; under load a queue comes on top."""
     decode_seconds_per_token: Interval
+    """Between a sequence's output tokens, its neighbours' prompts included."""
     output_tokens_per_second: Interval
     """Of the replica."""
+    requests_per_second: Interval
+    memory_seconds_share: Number
+    """Reading's part of reading and computing in a decode step: near 1 is bound by bandwidth."""
+    model_flops_utilization: Number
+    """Model FLOPs of prompts and outputs over the devices' dense peak, at this throughput."""
     level: str
     """`pair`, `engine` or `none`: what of (accelerator, engine) was measured."""
 
@@ -81,10 +106,10 @@ class ServingEstimate:
 def estimate(network: Network, accelerator: Accelerator, job: ServingJob) -> ServingEstimate:
     """Memory, concurrency and speed of one replica.
 
-    Raises UnknownFormat for a weight format, and KeyError for a cache format, without a rule.
+    Raises UnknownFormat for a weight format, UnknownCacheFormat for a cache format.
     """
     folded = table(network, job.weights, job.cache)
-    known = evidence(accelerator.name, job.engine)
+    known = evidence(accelerator.name, job.engine, format_class(job.weights))
     device = accelerator.device(compute_format(job.weights))
     asked = Replica(
         job.tensor,
@@ -93,52 +118,77 @@ def estimate(network: Network, accelerator: Accelerator, job: ServingJob) -> Ser
         job.prompt_tokens,
         job.output_tokens,
         job.cached_prefix,
+        job.draft.tokens if job.draft else 0.0,
     )
-    fitting = memory.max_concurrency(folded, asked, device, known.engine, _length(job))
-    replica = replace(asked, batch=maximum(minimum(job.concurrency, fitting), 1.0))
-    return _composed(folded, replica, device, known, job, fitting)
-
-
-def _length(job: ServingJob) -> Number:
-    return job.prompt_tokens + job.output_tokens
+    return _composed(folded, asked, device, known, job, memory.budget(job.engine))
 
 
 def _composed(
     folded: ServingTable,
-    replica: Replica,
+    asked: Replica,
     device: Device,
     known: Evidence,
     job: ServingJob,
-    fitting: Number,
+    rule: Budget,
 ) -> ServingEstimate:
-    engine, length = known.engine, _length(job)
-    per_token = speed.seconds_per_output_token(folded, replica, device, engine)
-    decode = known.interval(per_token)
+    mean = job.prompt_tokens + job.output_tokens
+    length = mean if job.longest_tokens is None else job.longest_tokens
+    held = _memory(folded, asked, length, rule, job.draft)
+    budget = memory.cache_budget_bytes(folded, asked, device, rule)
+    admitted = memory.max_concurrency(folded, asked, device, rule, mean)
+    replica = replace(asked, batch=maximum(minimum(job.concurrency, admitted), 1.0))
+    per_token = known.interval("step", _seconds_per_token(folded, replica, device, known, job))
+    throughput = per_token.inverse(replica.batch)
     return ServingEstimate(
         devices=replica.devices,
         weights_bytes=folded.weights_bytes,
-        cache_bytes_per_token=folded.cache.per_token() * folded.cache_bytes,
-        cache_bytes_per_token_per_device=memory.cache_bytes_per_token(folded, replica),
+        cache_bytes_per_token=folded.cache.per_token(),
+        cache_bytes_per_token_per_device=folded.cache.per_token(job.tensor) / job.pipeline,
         cache_bytes_per_sequence_per_device=memory.cache_bytes_per_sequence(
             folded, replica, length
         ),
         cache_reserved_bytes_per_sequence_per_device=memory.reserved_bytes_per_sequence(
             folded, replica, length
         ),
-        memory=_memory(folded, replace(replica, batch=job.concurrency), engine, length),
-        capacity_bytes=device.memory_bytes * engine.memory_fraction,
-        max_concurrency=fitting,
+        memory=held,
+        capacity_bytes=memory.capacity_bytes(folded, asked, device, rule),
+        cache_budget_bytes=budget,
+        max_concurrency=memory.max_concurrency(folded, asked, device, rule, length),
+        mean_concurrency=admitted,
         batch=replica.batch,
-        prefill_seconds=known.interval(speed.prefill_seconds(folded, replica, device, engine)),
-        decode_seconds_per_token=decode,
-        output_tokens_per_second=decode.inverse(replica.batch),
+        prefill_seconds=known.interval(
+            "prefill", speed.prefill_seconds(folded, replica, device, known.engine)
+        ),
+        decode_seconds_per_token=per_token,
+        output_tokens_per_second=throughput,
+        requests_per_second=throughput.times(1.0 / job.output_tokens),
+        memory_seconds_share=speed.reading_share(folded, replica, device, known.engine),
+        model_flops_utilization=speed.request_flops(folded, replica)
+        * (throughput.value / job.output_tokens)
+        / (device.peak_flops * replica.devices),
         level=known.level,
     )
 
 
 def _memory(
-    folded: ServingTable, replica: Replica, engine: Engine, length: Number
+    folded: ServingTable, replica: Replica, length: Number, rule: Budget, draft: Draft | None
 ) -> ServingMemory:
     each = memory.cache_bytes_per_sequence(folded, replica, length)
-    weights = memory.weights_bytes_per_device(folded, replica)
-    return ServingMemory(weights, replica.batch * each, engine.reserved_bytes)
+    reserved = memory.reserved_bytes(folded, replica, rule)
+    if draft is not None:
+        reserved = reserved + table(draft.network).weights_bytes / replica.devices
+    return ServingMemory(
+        memory.weights_bytes_per_device(folded, replica), replica.batch * each, reserved
+    )
+
+
+def _seconds_per_token(
+    folded: ServingTable, replica: Replica, device: Device, known: Evidence, job: ServingJob
+) -> Number:
+    step = speed.seconds_per_step(folded, replica, device, known.engine)
+    if job.draft is None:
+        return step
+    alone = replace(replica, drafted_tokens=0.0)
+    proposal = speed.decode_step_seconds(table(job.draft.network), alone, device, known.engine)
+    kept = speed.speculative_tokens(job.draft.tokens, job.draft.acceptance)
+    return (step + job.draft.tokens * proposal) / kept

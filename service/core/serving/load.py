@@ -19,6 +19,8 @@ class Replica:
     output_tokens: Number = 256.0
     cached_prefix: Number = 0.0
     """Tokens of the prompt whose keys and values are already there."""
+    drafted_tokens: Number = 0.0
+    """Tokens that a draft proposes for each verification (speculative decoding)."""
 
     @property
     def devices(self) -> Number:
@@ -28,23 +30,31 @@ class Replica:
 
 @dataclass(frozen=True)
 class Engine:
-    """Calibrated coefficients of one (accelerator, engine) pair."""
+    """Calibrated coefficients of one (accelerator, engine, kind of weights)."""
 
-    bandwidth_efficiency: Number = 0.8
+    bandwidth_efficiency: Number = 0.75
     """Share of the memory bandwidth reached while weights are read."""
-    cache_efficiency: Number = 0.6
+    cache_efficiency: Number = 0.5
     """The same while keys and values are read."""
-    compute_efficiency: Number = 0.55
+    compute_efficiency: Number = 0.5
     """Share of the peak reached by the products of a prompt or a large batch."""
-    layer_seconds: Number = 60e-6
+    expert_efficiency: Number = 0.6
+    """Of that, what the products of routed experts reach, whose matrices see few tokens each."""
+    attention_efficiency: Number = 0.3
+    """Share of the 16-bit peak reached by attention."""
+    link_efficiency: Number = 0.5
+    """Share of the link's bandwidth that all-reduces reach."""
+    overlap: Number = 0.5
+    """How much of the shorter of reading and computing the longer one hides."""
+    pipelining: Number = 0.5
+    """How much of the ideal gain a long prompt gets from pipeline stages that work at once."""
+    stage_cost: Number = 0.08
+    """What each further pipeline stage adds to the time of a token, as a share of it."""
+    layer_seconds: Number = 50e-6
     """Launches and small kernels of one layer."""
-    tensor_layer_seconds: Number = 20e-6
+    tensor_layer_seconds: Number = 15e-6
     """What a layer costs more as soon as it is divided over ranks."""
     sequence_seconds: Number = 15e-6
     """Scheduling and sampling of one sequence a step."""
-    link_efficiency: Number = 0.5
-    """Share of the link's bandwidth that all-reduces reach."""
-    memory_fraction: Number = 0.90
-    """Share of a device's memory that the engine may use."""
-    reserved_bytes: Number = 1.0e9
-    """Context, graphs, workspaces and communication buffers of one device."""
+    step_seconds: Number = 500e-6
+    """Scheduling of one step, whatever is in it."""

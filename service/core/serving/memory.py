@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from service.core.hardware import Device
-from service.core.numeric import Number, ceil, floor, maximum
-from service.core.serving.load import Engine, Replica
+from service.core.kv_cache import BLOCK_TOKENS
+from service.core.numeric import Number, ceil, floor, maximum, where
+from service.core.serving.load import Replica
 from service.core.serving.tables import ServingTable
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How an engine divides a device's memory."""
+
+    fraction: float
+    """Share of the memory that it takes."""
+    of: str
+    """What the share is of: `total` (all of it, weights and workspaces included), `static` (total,
+    workspaces apart) or `free` (what weights and workspaces leave)."""
+    batched_tokens: float
+    """Tokens of one scheduled pass, which size the workspace."""
+    sequences: float
+    """Sequences that one step may hold."""
+    fixed_bytes: float
+    """Context, graphs and libraries of one device."""
+    source: str
+
+
+BUDGETS: Mapping[str, Budget] = {
+    "vllm": Budget(0.9, "total", 8192, 1024, 0.75e9, "gpu_memory_utilization of 0.9 of all"),
+    "sglang": Budget(0.88, "static", 8192, 1024, 0.75e9, "mem_fraction_static, workspaces apart"),
+    "tensorrt-llm": Budget(
+        0.9, "free", 8192, 2048, 1.5e9, "free_gpu_memory_fraction of 0.9 of what is left"
+    ),
+    "llama.cpp": Budget(1.0, "total", 512, 1, 0.6e9, "all that is there; micro-batches of 512"),
+    "transformers": Budget(1.0, "total", 2048, 64, 0.8e9, "all that is there"),
+}
+"""Defaults of the engines as their documentation and start-up logs of 2024 to 2026 give them."""
+
+DEFAULT_BUDGET = Budget(0.9, "total", 8192, 1024, 1.0e9, "as of a server engine")
+
+
+def budget(engine: str) -> Budget:
+    """The rule of an engine; a server's where it is not known."""
+    return BUDGETS.get(engine, DEFAULT_BUDGET)
 
 
 def weights_bytes_per_device(table: ServingTable, replica: Replica) -> Number:
@@ -13,36 +54,69 @@ def weights_bytes_per_device(table: ServingTable, replica: Replica) -> Number:
     return table.weights_bytes / replica.devices
 
 
-def cache_bytes_per_token(table: ServingTable, replica: Replica) -> Number:
-    """Bytes that one more token of one sequence takes on one device."""
-    elements = table.cache.per_token(replica.tensor) / replica.pipeline
-    return elements * table.cache_bytes
+def workspace_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Number:
+    """Bytes of one pass's activations and of the sampler's logits.
+
+    `tokens (4 f / t + 4 d)` with f the widest intermediate of a token and 16-bit values, which is
+    what start-up logs of vLLM show for Llama-3.1-8B (111 kB a token at f = 14,336); logits are
+    held in 16 and 32 bits.
+    """
+    passing = rule.batched_tokens * (8.0 * table.widest / replica.tensor + 4.0 * table.hidden)
+    seats = where(rule.sequences < 256.0, rule.sequences, 256.0)
+    return passing + seats * 6.0 * table.vocabulary / replica.tensor
+
+
+def reserved_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Number:
+    """What is neither weights nor cache: context, graphs, workspaces; bytes a device."""
+    return rule.fixed_bytes + workspace_bytes(table, replica, rule)
 
 
 def cache_bytes_per_sequence(table: ServingTable, replica: Replica, tokens: Number) -> Number:
-    """Bytes of one sequence's cache on one device: the architecture's minimum."""
-    elements = table.cache.sequence(tokens, replica.tensor, replica.prompt_tokens)
-    return elements * table.cache_bytes / replica.pipeline
+    """Bytes of one sequence's cache on one device: the architecture's minimum, whole blocks."""
+    held = table.cache.sequence(_blocks(tokens), replica.tensor, replica.prompt_tokens)
+    return held / replica.pipeline
+
+
+def reserved_bytes_per_sequence(
+    table: ServingTable, replica: Replica, tokens: Number, slack: Number = float("inf")
+) -> Number:
+    """The same where an engine keeps `slack` tokens beyond each sliding window (default: all)."""
+    held = table.cache.reserved(_blocks(tokens), replica.tensor, replica.prompt_tokens, slack)
+    return held / replica.pipeline
+
+
+def _blocks(tokens: Number) -> Number:
+    return ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS
+
+
+def capacity_bytes(table: ServingTable, replica: Replica, device: Device, rule: Budget) -> Number:
+    """What weights, caches and workspaces may take together on one device."""
+    everything = device.memory_bytes * rule.fraction
+    if rule.of == "total":
+        return everything
+    reserved = reserved_bytes(table, replica, rule)
+    if rule.of == "static":
+        return where(
+            everything + reserved < device.memory_bytes, everything + reserved, device.memory_bytes
+        )
+    kept = weights_bytes_per_device(table, replica) + reserved
+    return kept + maximum(device.memory_bytes - kept, 0.0) * rule.fraction
 
 
 def cache_budget_bytes(
-    table: ServingTable, replica: Replica, device: Device, engine: Engine
+    table: ServingTable, replica: Replica, device: Device, rule: Budget
 ) -> Number:
-    """Bytes that are left for caches on one device: `total * fraction - weights - reserved`."""
-    used = weights_bytes_per_device(table, replica) + engine.reserved_bytes
-    return maximum(device.memory_bytes * engine.memory_fraction - used, 0.0)
+    """Bytes that an engine has for caches on one device; 0 where the weights do not fit."""
+    kept = weights_bytes_per_device(table, replica) + reserved_bytes(table, replica, rule)
+    return maximum(capacity_bytes(table, replica, device, rule) - kept, 0.0)
 
 
 def max_concurrency(
-    table: ServingTable, replica: Replica, device: Device, engine: Engine, tokens: Number
+    table: ServingTable, replica: Replica, device: Device, rule: Budget, tokens: Number
 ) -> Number:
-    """Sequences of that many tokens that one replica holds at once (blocks of 16 tokens)."""
-    rounded = ceil(tokens / 16.0) * 16.0
-    each = maximum(cache_bytes_per_sequence(table, replica, rounded), 1.0)
-    return floor(cache_budget_bytes(table, replica, device, engine) / each)
+    """Sequences of that many tokens that one replica holds at once.
 
-
-def reserved_bytes_per_sequence(table: ServingTable, replica: Replica, tokens: Number) -> Number:
-    """The same where an engine keeps sliding-window layers at full length."""
-    elements = table.cache.reserved(tokens, replica.tensor, replica.prompt_tokens)
-    return elements * table.cache_bytes / replica.pipeline
+    With the longest sequence this is a floor; with the mean one, what a mixed load admits.
+    """
+    each = maximum(cache_bytes_per_sequence(table, replica, tokens), 1.0)
+    return floor(cache_budget_bytes(table, replica, device, rule) / each)

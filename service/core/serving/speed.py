@@ -1,15 +1,19 @@
 """Prefill and decode time of one replica.
 
-One replica is `tensor * pipeline` devices. A decode step reads the weights that its tokens use
-and their caches once, and computes; it takes the longer of the two, plus an overhead a layer
-that small models and batches pay:
+A decode step reads the weights that its tokens use and their caches once, and computes. Under
+continuous batching it also carries the prompts that arrive meanwhile: `batch` of them for each
+`output_tokens` steps. The longer of reading and computing counts, plus a part of the shorter one,
+plus overheads that small models and batches pay:
 
-    step = layers * (c0 + c1 [t > 1]) + sequences * c2
-           + max(weights / (bandwidth e_w) + caches / (bandwidth e_k), FLOPs / (peak e_c))
-           + all-reduces / (link e_l) + the prompts that arrive meanwhile (continuous batching)
+    step = layers (c0 + c1 [t > 1]) + c2 + c3 m + all-reduces
+           + max(M, C) + (1 - overlap) min(M, C)
+    M = weights / (t bandwidth e_w) + m cache / (bandwidth e_k)
+    C = FLOPs / (t peak e_c)
 
-Form: Pope et al. 2022 (arXiv 2211.05102) for the two limits, the additive overhead and the
-efficiencies from measured rows (`calibration_data/serving.json`).
+With p pipeline stages each works on its own `m = batch / p` sequences, so that a token still takes
+the time of all layers, and a share more for each further stage. Form: Pope et al. 2022 (arXiv
+2211.05102) for the two limits; efficiencies, overheads and overlap from measured rows
+(`calibration_data/serving.json`).
 """
 
 from __future__ import annotations
@@ -17,91 +21,172 @@ from __future__ import annotations
 from service.core.hardware import Device
 from service.core.numeric import Number, maximum, minimum, power, where
 from service.core.serving.load import Engine, Replica
-from service.core.serving.memory import cache_bytes_per_sequence
-from service.core.serving.tables import ServingTable
+from service.core.serving.tables import ServingTable, context_flops
+
+CHUNK_TOKENS = 512.0
+"""Tokens of a prompt that a pipeline stage takes at once (llama.cpp's micro-batch)."""
 
 
-def experts_read(table: ServingTable, batch: Number) -> Number:
-    """Share of the routed experts that a step of `batch` tokens reads: 1 - (1 - k/E)^b."""
+def experts_read(table: ServingTable, tokens: Number) -> Number:
+    """Share of the routed experts that `tokens` tokens use: `1 - (1 - k/E)^n`, routed evenly."""
     ratio = table.active_experts / maximum(table.experts, 1.0)
-    return where(table.experts > 0, 1.0 - power(1.0 - minimum(ratio, 0.999999), batch), 1.0)
+    return where(table.experts > 0, 1.0 - power(1.0 - minimum(ratio, 0.999999), tokens), 1.0)
 
 
 def decode_step_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine
 ) -> Number:
-    """Seconds of one decode step of the whole batch, without any prefill in between."""
-    context = replica.prompt_tokens + 0.5 * replica.output_tokens
-    dense = table.weights_bytes - table.expert_bytes - table.lookup_bytes
-    read = dense + table.expert_bytes * experts_read(table, replica.batch)
-    caches = replica.batch * cache_bytes_per_sequence(table, replica, context)
-    memory = read / (replica.devices * device.memory_bandwidth * engine.bandwidth_efficiency)
-    memory = memory + caches / (device.memory_bandwidth * engine.cache_efficiency)
-    flops = replica.batch * (table.dense_flops + table.pair_flops * context)
-    compute_seconds = flops / (device.peak_flops * engine.compute_efficiency * replica.devices)
-    stages = where(replica.batch < replica.pipeline, replica.pipeline / replica.batch, 1.0)
-    busy = maximum(memory, compute_seconds) * stages
-    reduces = _reduce_seconds(table, replica, device, engine, replica.batch)
-    return busy + reduces + _overhead(table, replica, engine) + _scheduling(replica, engine)
+    """Seconds of one step that decodes the whole batch, without any prompt in it."""
+    return _step_seconds(table, replica, device, engine, 0.0)
 
 
-def _scheduling(replica: Replica, engine: Engine) -> Number:
-    return engine.sequence_seconds * replica.batch
+def seconds_per_step(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine
+) -> Number:
+    """Mean seconds of a step under continuous batching: the neighbours' prompts included."""
+    others = maximum(replica.batch - 1.0, 0.0) / replica.pipeline
+    return _step_seconds(table, replica, device, engine, others / _steps(replica))
+
+
+def _steps(replica: Replica) -> Number:
+    return maximum(replica.output_tokens, 1.0)
+
+
+def _step_seconds(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine, prompts: Number
+) -> Number:
+    """One step with that many prompts (a fraction) beside the decoded sequences."""
+    sequences = _sequences(replica)
+    tokens = sequences * (1.0 + replica.drafted_tokens)
+    reading = _reading_seconds(table, replica, device, engine)
+    computing = _computing_seconds(table, replica, device, engine, prompts)
+    new = maximum(replica.prompt_tokens - replica.cached_prefix, 1.0)
+    reduces = _reduce_seconds(table, replica, device, engine, tokens + prompts * new)
+    overhead = _overhead(table, replica, engine) + engine.sequence_seconds * sequences
+    step = _joined(reading, computing, engine) + reduces + overhead
+    return step * (1.0 + engine.stage_cost * (minimum(replica.batch, replica.pipeline) - 1.0))
+
+
+def _sequences(replica: Replica) -> Number:
+    """Sequences that one pipeline stage works on at once."""
+    return maximum(replica.batch / replica.pipeline, 1.0)
+
+
+def _context(replica: Replica) -> Number:
+    """Tokens that a decoded token sees, on average over its sequence's life."""
+    return replica.prompt_tokens + 0.5 * replica.output_tokens
+
+
+def _reading_seconds(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine
+) -> Number:
+    sequences = _sequences(replica)
+    tokens = sequences * (1.0 + replica.drafted_tokens)
+    weights = _weights_seconds(table, replica, device, engine, tokens)
+    held = table.cache.sequence(_context(replica), replica.tensor, replica.prompt_tokens)
+    return weights + sequences * held / (device.memory_bandwidth * engine.cache_efficiency)
+
+
+def _computing_seconds(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine, prompts: Number
+) -> Number:
+    tokens = _sequences(replica) * (1.0 + replica.drafted_tokens)
+    per_token = table.token_flops + table.expert_flops / engine.expert_efficiency
+    products = tokens * (per_token / device.peak_flops)
+    products = products + (tokens + prompts) * (table.head_flops / device.wide_peak_flops)
+    attention = tokens * context_flops(table, _context(replica), replica.prompt_tokens)
+    attention = attention / (device.wide_peak_flops * engine.attention_efficiency)
+    decoding = (products / engine.compute_efficiency + attention) / replica.tensor
+    return decoding + prompts * _prompt_computing(table, replica, device, engine)
+
+
+def reading_share(table: ServingTable, replica: Replica, device: Device, engine: Engine) -> Number:
+    """Reading's part of reading and computing in a decode step."""
+    reading = _reading_seconds(table, replica, device, engine)
+    return reading / (reading + _computing_seconds(table, replica, device, engine, 0.0))
+
+
+def request_flops(table: ServingTable, replica: Replica) -> Number:
+    """Model FLOPs of one request: its new prompt tokens and its output."""
+    prompt, cached = replica.prompt_tokens, replica.cached_prefix
+    new = maximum(prompt - cached, 1.0)
+    pairs = table.prompt_pairs.at(prompt) - table.prompt_pairs.at(minimum(cached, prompt))
+    reading = table.prompt.fixed + (table.prompt.linear + table.expert_flops) * new + pairs
+    per_token = table.token_flops + table.expert_flops + table.head_flops
+    per_token = per_token + context_flops(table, _context(replica), prompt)
+    return reading + per_token * replica.output_tokens
+
+
+def _joined(reading: Number, computing: Number, engine: Engine) -> Number:
+    longer, shorter = maximum(reading, computing), minimum(reading, computing)
+    return longer + (1.0 - engine.overlap) * shorter
+
+
+def _weights_seconds(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine, tokens: Number
+) -> Number:
+    read = table.step_bytes + table.expert_bytes * experts_read(table, tokens)
+    return read / (replica.tensor * device.memory_bandwidth * engine.bandwidth_efficiency)
 
 
 def _overhead(table: ServingTable, replica: Replica, engine: Engine) -> Number:
     split = where(replica.tensor > 1.0, engine.tensor_layer_seconds, 0.0)
-    return table.layers * (engine.layer_seconds + split)
+    return table.layers * (engine.layer_seconds + split) + engine.step_seconds
 
 
 def _reduce_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine, tokens: Number
 ) -> Number:
-    """All-reduces of one pass over `tokens`: `2 (t - 1)/t` times the payload over the link."""
-    payload = 2.0 * table.reduces * tokens
+    """All-reduces of one pass over `tokens` in 16 bits: `2 (t - 1)/t` times the payload."""
+    payload = 2.0 * table.reduced * tokens
     ring = 2.0 * (replica.tensor - 1.0) / replica.tensor
     return ring * payload / (device.scale_up_bandwidth * engine.link_efficiency)
+
+
+def _prompt_computing(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine
+) -> Number:
+    """Seconds of arithmetic for one prompt, all layers, without its last token's head."""
+    prompt, cached = replica.prompt_tokens, replica.cached_prefix
+    new = maximum(prompt - cached, 1.0)
+    per_token = table.prompt.linear + table.expert_flops / engine.expert_efficiency
+    products = (table.prompt.fixed + per_token * new) / device.peak_flops
+    pairs = table.prompt_pairs.at(prompt) - table.prompt_pairs.at(minimum(cached, prompt))
+    attention = maximum(pairs, 0.0) / (device.wide_peak_flops * engine.attention_efficiency)
+    return (products / engine.compute_efficiency + attention) / replica.tensor
 
 
 def prefill_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine
 ) -> Number:
     """Seconds to process one prompt on an idle replica (no queue, so no load)."""
-    busy = _prefill_busy_seconds(table, replica, device, engine)
-    read = (table.weights_bytes - table.lookup_bytes) / replica.devices
-    memory = read / (device.memory_bandwidth * engine.bandwidth_efficiency)
-    return maximum(busy, memory) + _overhead(table, replica, engine)
+    new = maximum(replica.prompt_tokens - replica.cached_prefix, 1.0)
+    computing = _prompt_computing(table, replica, device, engine)
+    computing = computing + table.head_flops / (
+        device.wide_peak_flops * engine.compute_efficiency * replica.tensor
+    )
+    reading = _weights_seconds(table, replica, device, engine, new)
+    reduces = _reduce_seconds(table, replica, device, engine, new)
+    busy = _joined(reading, computing, engine) + reduces
+    return busy * _pipelined(replica, engine, new) + _overhead(table, replica, engine)
 
 
-def _prefill_busy_seconds(
-    table: ServingTable, replica: Replica, device: Device, engine: Engine
-) -> Number:
-    prompt = replica.prompt_tokens
-    new = maximum(prompt - replica.cached_prefix, 1.0)
-    pairs = prompt * prompt - replica.cached_prefix * replica.cached_prefix
-    flops = table.dense_flops * new + table.prefill_square * pairs
-    peak = device.peak_flops * engine.compute_efficiency * replica.devices
-    return flops / peak + _reduce_seconds(table, replica, device, engine, new)
+def _pipelined(replica: Replica, engine: Engine, tokens: Number) -> Number:
+    """Time of a prompt in chunks over stages that work at once, over its time in one piece.
 
-
-def seconds_per_output_token(
-    table: ServingTable, replica: Replica, device: Device, engine: Engine
-) -> Number:
-    """Mean time between a sequence's output tokens under continuous batching.
-
-    While a sequence is decoded, the replica also prefills its neighbours' prompts: `batch` of them
-    for each `output_tokens` steps.
+    Ideal: `(n + p - 1) / (n p)` for n chunks (GPipe, arXiv 1811.06965, section 2).
     """
-    step = decode_step_seconds(table, replica, device, engine)
-    share = _prefill_busy_seconds(table, replica, device, engine) / replica.output_tokens
-    return step + (replica.batch - 1.0) * share
+    chunks = maximum(tokens / CHUNK_TOKENS, 1.0)
+    ideal = (chunks + replica.pipeline - 1.0) / (chunks * replica.pipeline)
+    return 1.0 - engine.pipelining * (1.0 - ideal)
 
 
-def output_tokens_per_second(
+def request_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine
 ) -> Number:
-    """Output tokens a second of one replica."""
-    return replica.batch / seconds_per_output_token(table, replica, device, engine)
+    """From a request's arrival to its last token, where none waits for a place."""
+    decoding = seconds_per_step(table, replica, device, engine) * replica.output_tokens
+    return prefill_seconds(table, replica, device, engine) + decoding
 
 
 def speculative_tokens(drafted: Number, acceptance: Number) -> Number:

@@ -1,0 +1,114 @@
+"""The measured serving rows (`data/serving.csv`), each with what the model needs to predict it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+
+from service.calibration import reference
+from service.core.hardware import Device
+from service.core.numeric import Number, maximum, minimum, where
+from service.core.serving import Engine, Replica, ServingTable, compute_format, memory, speed, table
+from service.core.serving.tables import format_class
+
+QUANTITIES: Mapping[str, str] = {
+    "seconds_per_output_token": "decode",
+    "prefill_seconds": "prefill",
+    "request_seconds_per_output_token": "request",
+    "saturated_output_tokens_per_second": "saturated",
+}
+"""What is fitted, by the metric of the row."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured point, as a time in seconds."""
+
+    source: str
+    use: str
+    """`fit`, or `check` for rows that are predicted and never fitted."""
+    model: str
+    accelerator: str
+    engine: str
+    weights: str
+    quantity: str
+    observed: float
+    """Seconds; of a saturated replica, seconds between any two of its output tokens."""
+    table: ServingTable
+    replica: Replica
+    device: Device
+
+    @property
+    def pair(self) -> str:
+        """The accelerator with the engine."""
+        return f"{self.accelerator} {self.engine}"
+
+    @property
+    def kernels(self) -> str:
+        """The engine's kernels for this class of weight formats."""
+        return f"{self.engine} {format_class(self.weights)}"
+
+
+def rows() -> Sequence[Row]:
+    """The rows of the four quantities, without those that the file marks as not used."""
+    text = files("service.calibration").joinpath("data/serving.csv").read_text("utf-8")
+    records = csv.DictReader(text.splitlines())
+    return [
+        _row(record)
+        for record in records
+        if record["metric"] in QUANTITIES and not record["use"].startswith("not used")
+    ]
+
+
+def _row(record: Mapping[str, str]) -> Row:
+    network = reference.network(record["model"])
+    accelerator = reference.accelerator(record["accelerator"])
+    folded = table(network, record["weights"], record["cache"])
+    device = accelerator.device(compute_format(record["weights"]))
+    quantity = QUANTITIES[record["metric"]]
+    value = float(record["value"])
+    return Row(
+        record["source"],
+        record["use"].split(":")[0],
+        record["model"],
+        record["accelerator"],
+        record["engine"],
+        record["weights"],
+        quantity,
+        1.0 / value if quantity == "saturated" else value,
+        folded,
+        _replica(record, folded, device),
+        device,
+    )
+
+
+def _replica(record: Mapping[str, str], folded: ServingTable, device: Device) -> Replica:
+    """The load as measured; in flight is what was asked, or what the memory holds if less."""
+    rule = memory.budget(record["engine"])
+    asked = Replica(
+        float(record["tensor"]),
+        float(record["pipeline"]),
+        float(record["concurrency"] or rule.sequences),
+        float(record["prompt_tokens"] or 0),
+        max(float(record["output_tokens"] or 1), 1.0),
+    )
+    length = asked.prompt_tokens + asked.output_tokens
+    fitting = memory.max_concurrency(folded, asked, device, rule, length)
+    return replace(asked, batch=maximum(minimum(asked.batch, fitting), 1.0))
+
+
+def predicted(
+    tables: ServingTable,
+    replica: Replica,
+    device: Device,
+    engine: Engine,
+    quantity: Number,
+) -> Number:
+    """The model's seconds; `quantity` as an index into QUANTITIES' values. Floats or arrays."""
+    step = speed.seconds_per_step(tables, replica, device, engine)
+    prompt = speed.prefill_seconds(tables, replica, device, engine)
+    request = step + prompt / replica.output_tokens
+    loaded = where(quantity == 3, step / replica.batch, where(quantity == 2, request, step))
+    return where(quantity == 1, prompt, loaded)
