@@ -51,8 +51,8 @@ PRIORS: Mapping[str, Prior] = {
     "memory_efficiency": Prior(0.70, 0.15, 0.15, 0.10),
     "io_share": Prior(0.70, 0.30, 0.20, 0.10),
     "launch_seconds": Prior(1.2e-5, 0.50, both=2.0),
-    "inside_efficiency": Prior(0.75, 0.08, 0.08),
-    "outside_efficiency": Prior(0.65, 0.12, 0.15),
+    "inside_efficiency": Prior(0.75, 0.06, 0.06),
+    "outside_efficiency": Prior(0.70, 0.06, 0.06),
     "call_seconds": Prior(5e-5, 1.0, 1.2),
     "data_overlap": Prior(0.50, 0.30, 0.20, 0.30),
 }
@@ -62,11 +62,11 @@ SCALE = 0.07
 
 WEIGHTS: Mapping[str, float] = {
     "vtrain_single_node": 5.0,
-    "vtrain_multi_node": 2.5,
+    "vtrain_multi_node": 4.0,
     "simumax_b200": 3.0,
-    "bigscience-a100": 1.7,
-    "korthikanti-2022": 2.0,
-    "narayanan-2021": 2.0,
+    "bigscience-a100": 0.8,
+    "korthikanti-2022": 4.0,
+    "narayanan-2021": 4.0,
     "llm-foundry": 3.0,
     "megatron-bridge": 2.5,
 }

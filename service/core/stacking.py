@@ -19,8 +19,8 @@ def stack(items: Sequence[T]) -> T:
     """One record whose numbers are float64 arrays with an element for each item.
 
     None among numbers becomes NaN. Plain tuples of different lengths are filled up with their own
-    first element (stages of which the slowest counts). Raises ValueError or TypeError for what is no
-    record of numbers.
+    first element (stages of which the slowest counts). Raises ValueError or TypeError for
+    what is no record of numbers.
     """
     stacked: T = _stack(items)
     return stacked

@@ -4,10 +4,10 @@
 
 `T` is the time of one micro-batch on one stage, forward and backward; the second term is the
 pipeline bubble with `v` chunks a stage (Narayanan et al. 2021, arXiv 2104.04473, section 2.2, for
-equal stages). A stage takes the longer of what its kernels and exposed collectives take and of
-what the host takes to launch them:
+equal stages). A stage waits for its kernels and exposed collectives, or for the host that launches
+them, now one and now the other:
 
-    T = max(products + attention + traffic + collectives, kernels * launch)
+    T = sqrt((products + attention + traffic + collectives)^2 + (kernels * launch)^2)
 
 A product of [m, k] by [k, n] takes its FLOPs at the efficiency of large products, and the part of
 its traffic that they do not hide; both are sums over the products of the stage, so a stage is
@@ -29,7 +29,7 @@ from service.core.communication import (
 )
 from service.core.formats import formats
 from service.core.hardware import Device
-from service.core.numeric import Number, maximum, minimum, where
+from service.core.numeric import Number, maximum, minimum, sqrt, where
 from service.core.parallelism import Kernels, Layout
 from service.core.throughput.coefficients import Coefficients
 from service.core.throughput.stages import Stages
@@ -152,7 +152,6 @@ def _rates(layout: Layout, device: Device, fitted: Coefficients, links: Links) -
     wide_peak = where(device.wide_peak_flops > 0, device.wide_peak_flops, device.peak_flops)
     narrow = where(wide_peak < device.peak_flops, fitted.narrow_efficiency, 1.0)
     moved = device.memory_bandwidth * fitted.memory_efficiency
-    expert_stride = where(layout.expert_tensor > 1, 1.0, tensor * context) / 1.0
     share = layout.micro_batch_size / context
     return _Rates(
         share / (device.peak_flops * fitted.product_efficiency * narrow),
@@ -163,7 +162,7 @@ def _rates(layout: Layout, device: Device, fitted: Coefficients, links: Links) -
         where(layout.sequence_parallel > 0, tensor, 1.0),
         share * reduce_seconds_per_byte(tensor, 1.0, links),
         layout.micro_batch_size * gather_seconds_per_byte(context, tensor, links),
-        share / tensor * exchange_seconds_per_byte(layout.expert, expert_stride, links),
+        share / tensor * exchange_seconds_per_byte(layout.expert, layout.expert_tensor, links),
         share / tensor * send_seconds_per_byte(layout.devices / layout.pipeline, links),
         ring_calls_seconds(tensor, links),
         exchange_calls_seconds(layout.expert, links),
@@ -200,7 +199,8 @@ def _stage(
     exchanged = work.expert_payload * rates.expert + work.expert_calls * rates.expert_call
     sent = where(layout.pipeline > 1, work.boundary_payload * rates.send * layout.interleave, 0.0)
     busy = kernels + reduced + context + exchanged + sent
-    seconds = maximum(busy, work.kernels * fitted.launch_seconds)
+    host = work.kernels * fitted.launch_seconds
+    seconds = sqrt(busy * busy + host * host)
     return seconds, kernels + (seconds - busy), reduced, context, exchanged, sent
 
 
