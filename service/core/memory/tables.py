@@ -12,7 +12,7 @@ from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Linear
 from service.core.formats import formats
 from service.core.memory import saved, states
-from service.core.memory.calibration import coefficients
+from service.core.memory.calibration import coefficients, folded
 from service.core.memory.moments import (
     COUNT,
     Layers,
@@ -87,6 +87,9 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
         held.parameters.key_value_heads,
         *_switches(kernels),
     )
+
+
+folded(tables.cache_clear)
 
 
 def _traits(network: Network) -> Traits:
