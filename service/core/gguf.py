@@ -2,8 +2,9 @@
 
 A file type such as Q4_K_M is a recipe that gives some tensors a wider type than the base. Block
 sizes: ggml-common.h (ggml-org/ggml at 9a4acb3); recipes: src/llama-quant.cpp (ggml-org/llama.cpp
-at 007dbbf), without an importance matrix. Publishers' "L", "XL" and "UD" files override tensors:
-sizes here are those of the stock recipe.
+at 007dbbf). The recipes of a few types look at whether there is an importance matrix: the suffix
+`-imatrix` says so, and the types that are only ever made with one need no suffix. Publishers' "L",
+"XL" and "UD" files override tensors: sizes here are those of the stock recipe.
 """
 
 from __future__ import annotations
@@ -81,6 +82,9 @@ FILE_TYPES: tuple[str, ...] = tuple(
 )
 """File types that a request may name after `gguf:`."""
 
+IMATRIX = "-imatrix"
+"""Suffix of a file type that is made with an importance matrix."""
+
 _LOW = frozenset(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M"))
 
 _ROLES = {
@@ -120,6 +124,12 @@ class _Model(NamedTuple):
     large: bool
     """llama.cpp's 70B class: 80 layers with grouped queries."""
     tied: bool
+    imatrix: bool
+
+
+def known(file_type: str) -> bool:
+    """Whether a file type, with or without the suffix, has a recipe."""
+    return file_type.removesuffix(IMATRIX) in FILE_TYPES
 
 
 def sizer(network: Network, file_type: str) -> Callable[[Placed, Weight], float]:
@@ -127,15 +137,17 @@ def sizer(network: Network, file_type: str) -> Callable[[Placed, Weight], float]
 
     Raises ValueError for a file type that has no recipe.
     """
-    if file_type not in FILE_TYPES:
+    if not known(file_type):
         raise ValueError(f"unknown GGUF file type {file_type[:40]!r}")
-    model = _model(network)
+    recipe = file_type.removesuffix(IMATRIX)
+    always = recipe in _LOW or recipe == "IQ3_XXS"
+    model = _model(network, always or file_type.endswith(IMATRIX))
 
     def stored(leaf: Placed, weight: Weight) -> float:
         first = leaf.first_layer or 0
         held = min(leaf.layer_count, leaf.weight_copies)
         sizes = (
-            tensor_bytes(weight, tensor_type(leaf, weight, first + index, model, file_type))
+            tensor_bytes(weight, tensor_type(leaf, weight, first + index, model, recipe))
             for index in range(held)
         )
         return float(sum(sizes) * (leaf.weight_copies // held))
@@ -174,7 +186,7 @@ def tensor_type(leaf: Placed, weight: Weight, layer: int, model: _Model, file_ty
     return rule(file_type, layer, model) or base if rule else base
 
 
-def _model(network: Network) -> _Model:
+def _model(network: Network, imatrix: bool) -> _Model:
     attentions = [
         leaf.operator for leaf in network.leaves() if isinstance(leaf.operator, Attention)
     ]
@@ -182,7 +194,7 @@ def _model(network: Network) -> _Model:
     head = network.head_position()
     tied = head is not None and getattr(head.operator, "tied", False)
     layers = network.layers
-    return _Model(layers, group, network.experts(), layers == 80 and group > 1, tied)
+    return _Model(layers, group, network.experts(), layers == 80 and group > 1, tied, imatrix)
 
 
 def _output(file_type: str, base: str) -> str:
@@ -213,7 +225,7 @@ def _attn_v(file_type: str, layer: int, model: _Model) -> str | None:
     chosen: str | None = {
         "Q2_K": "Q4_K" if grouped else "Q3_K",
         "Q2_K_S": "Q4_K" if grouped else None,
-        "IQ3_XXS": "Q4_K" if grouped else "IQ3_S",
+        "IQ3_XXS": "Q4_K" if grouped else None,
         "IQ3_XS": "Q4_K" if grouped else None,
         "IQ3_S": "Q4_K" if grouped else None,
         "IQ3_M": "Q4_K",
@@ -266,13 +278,14 @@ def _ffn_down(file_type: str, layer: int, model: _Model) -> str | None:
     return {
         "Q2_K": "Q3_K",
         "Q2_K_S": "Q4_K" if early else None,
-        "IQ3_XXS": "Q4_K" if early else "Q3_K",
         "Q3_K_M": "Q5_K" if layer < layers // 16 else "Q4_K",
         "IQ3_M": "Q4_K" if early or (model.experts == 8 and more) else None,
         "Q3_K_L": "Q5_K",
         "Q4_K_M": "Q6_K" if more else None,
-        "IQ4_NL": "Q5_K" if early else None,
-        "IQ4_XS": "Q5_K" if early else None,
+        "IQ4_NL": "Q5_K" if early and not model.imatrix else None,
+        "IQ4_XS": "Q5_K" if early and not model.imatrix else None,
+        "Q4_0": "Q4_1" if early and model.imatrix else None,
+        "Q5_0": "Q5_1" if early and model.imatrix else None,
         "Q5_K_M": "Q6_K" if more else None,
         "Q4_K_S": "Q5_K" if early else None,
     }.get(file_type)

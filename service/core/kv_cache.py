@@ -21,7 +21,7 @@ from service.core.numeric import Number, ceil, minimum
 BLOCK_TOKENS = 16
 """Tokens that a paged cache gives out at once (vLLM's default)."""
 
-_STATE_BYTES = 4.0
+_STATE_BYTES, _CONVOLUTION_BYTES = 4.0, 2.0
 _ROPE, _LATENT_BLOCK = 64, 128
 
 
@@ -151,8 +151,8 @@ def table(
 
 
 def _state_bytes(scan: Scan) -> float:
-    """States and the convolutions before them stay in fp32 (llama.cpp's recurrent cache)."""
-    return _STATE_BYTES * (scan.state_elements + scan.conv_state)
+    """Recurrent states stay in fp32, the convolutions before them in 16 bits (transformers)."""
+    return _STATE_BYTES * scan.state_elements + _CONVOLUTION_BYTES * scan.conv_state
 
 
 def _token_bytes(attention: Attention, cache_format: str) -> float:

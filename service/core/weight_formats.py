@@ -111,7 +111,7 @@ def weight_bytes(network: Network, name: str) -> WeightBytes:
 def stored_bytes(network: Network, name: str) -> Iterator[tuple[Placed, float]]:
     """Each leaf with the bytes of all copies of its weights; raises UnknownFormat."""
     if name.startswith("gguf:"):
-        if name.removeprefix("gguf:") not in gguf.FILE_TYPES:
+        if not gguf.known(name.removeprefix("gguf:")):
             raise UnknownFormat(f"unknown weight format {name[:60]!r}")
         sizer = gguf.sizer(network, name.removeprefix("gguf:"))
     else:
