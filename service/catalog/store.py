@@ -198,7 +198,7 @@ class Store:
         recorded_at: str | None = None,
         progress: Progress | None = None,
     ) -> Snapshot:
-        """Write drafts as one revision, all or none; return the catalog with them.
+        """Write drafts as one revision, all or none; return the catalog as of that revision.
 
         `plan` is given the catalog as it stands while no other writer can change it, and tells
         what to write; whatever it raises undoes the transaction.
@@ -213,7 +213,9 @@ class Store:
                 return current
             _insert(connection, rows, progress)
             connection.execute(update(state).values(revision=revision + 1, recorded_at=moment))
-        return self._adopt(current.extended(rows))
+        written = current.extended(rows)
+        self._adopt(written)
+        return written
 
     def _caught_up(self, connection: Connection) -> Snapshot:
         known = self._snapshot or Snapshot.empty()

@@ -19,6 +19,7 @@ from service.catalog.errors import (
     UnknownName,
     VersionConflict,
 )
+from service.catalog.snapshot import Snapshot
 from service.catalog.store import Store
 from service.catalog.tables import facts, state
 from tests.catalog.documents import PROVENANCE, accelerator, price, region
@@ -126,6 +127,7 @@ def test_every_process_gets_the_same_catalog_whatever_it_read_when(store: Store)
 
 FOLLOWER = """
 import sys, time
+from service.catalog.snapshot import Snapshot
 from service.catalog.store import Store
 store = Store(sys.argv[1], poll_seconds=0.05)
 store.refresh()
@@ -276,3 +278,22 @@ def test_text_that_no_database_can_hold_is_refused_as_such(store: Store) -> None
     nul = {"statement": "A is \x00", "quantities": {"a": "\x00"}, "published": "here"}
     store.put("claims", "nul", nul | {"provenance": PROVENANCE})
     assert store.refresh().get("claims", "nul").payload.quantities == {"a": "\x00"}
+
+
+def test_a_writer_gets_its_own_version_back_though_another_wrote_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Store(store.engine.url.render_as_string(hide_password=False))
+    adopt = store._adopt
+
+    def adopt_after_another(snapshot: Snapshot) -> Snapshot:
+        monkeypatch.undo()
+        other.put("regions", "country/ut", region(grid_year=2030))
+        store.refresh()
+        return adopt(snapshot)
+
+    monkeypatch.setattr(store, "_adopt", adopt_after_another)
+    written = store.put("regions", "country/ut", region(grid_year=2020))
+    assert (written.version, written.payload.grid_year) == (1, 2020)
+    assert store.snapshot.get("regions", "country/ut").payload.grid_year == 2030
+    other.close()
