@@ -33,21 +33,21 @@ class LossBudget(ApiModel):
     """A loss to be reached, in nats a token under the law's data and tokenizer."""
 
     kind: Literal["loss"]
-    value: Annotated[Real, Field(gt=0, le=20)]
+    value: Annotated[Real, Field(ge=0.1, le=20)]
 
 
 class ParametersBudget(ApiModel):
     """A fixed size: how many tokens it deserves."""
 
     kind: Literal["parameters"]
-    value: Annotated[Real, Field(ge=1e3, le=1e17)]
+    value: Annotated[Real, Field(ge=1e5, le=1e17)]
 
 
 class TokensBudget(ApiModel):
     """A fixed number of tokens: the size that they deserve."""
 
     kind: Literal["tokens"]
-    value: Annotated[Real, Field(ge=1e3, le=1e21)]
+    value: Annotated[Real, Field(ge=1e5, le=1e21)]
 
 
 class _OnDevices(ApiModel):
@@ -68,7 +68,7 @@ class UsdBudget(_OnDevices):
     """Money."""
 
     kind: Literal["usd"]
-    value: Annotated[Usd, Field(gt=0)]
+    value: Usd
     pricing: Pricing | None = None
 
 

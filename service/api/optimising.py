@@ -49,6 +49,7 @@ def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimal
     budget = _budget(request, snapshot, ledger)
     try:
         solution = laws.solve(budget, law)
+        others = laws.solve_all(budget)
     except laws.BudgetError as error:
         raise at("invalid-request", "/budget", str(error)) from None
     except laws.LawError as error:
@@ -58,7 +59,7 @@ def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimal
         ledger.warn(code.replace("_", "-"), laws.WARNINGS[code])
     return ComputeOptimalResponse(
         optimum=_optimum(solution),
-        laws=[_law_section(found) for found in laws.solve_all(budget)],
+        laws=[_law_section(found) for found in others],
         **_returns(best.flops, law),
         lifetime=_lifetime(request, best, law, ledger),
         repeated=_repeated(request, best.flops, ledger),

@@ -166,4 +166,8 @@ class BatchRequest(ApiModel):
         }
     )
 
-    requests: list[SkipValidation[EstimateRequest]] = Field(min_length=1, max_length=1_000)
+    requests: list[SkipValidation[EstimateRequest] | Any] = Field(
+        min_length=1,
+        max_length=1_000,
+        description="Requests to /estimate; one that is none gets its problem in its place.",
+    )
