@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test soak lint bench calibrate lock migrate clean
+.PHONY: run test soak lint bench calibrate backtest lock migrate clean
 
 run: .venv/run.stamp
 	$(BIN)/python -m service
@@ -27,8 +27,12 @@ bench: .venv/test.stamp
 
 # Fits every coefficient anew on the measured runs and prints how well each fit holds.
 calibrate: .venv/test.stamp
-	for fit in $$(grep -l __main__ service/calibration/*.py); do \
-		$(BIN)/python -m service.calibration.$$(basename $$fit .py) || exit 1; done
+	for fit in energy memory throughput serving; do \
+		$(BIN)/python -m service.calibration.$$fit || exit 1; done
+
+# Judges every fit on rows that it had not seen; takes some minutes.
+backtest: .venv/test.stamp
+	$(BIN)/python -m service.calibration.backtest
 
 # Hashes of every file of a release are kept, so one lock serves each Python and platform. No
 # address of an index is written: pip's own configuration says where packages come from.
