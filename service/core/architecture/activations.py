@@ -66,6 +66,8 @@ class Flow:
     source_kept: bool = False
     """That input is already kept."""
     previous: Placed | None = None
+    product: int = 0
+    """Outputs of the last product."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def kept(leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     amount, out = rule(leaf.operator, leaf, context, flow)
     if not out.source:
         out = replace(out, source=flow.source, source_kept=flow.source_kept)
-    return amount, replace(out, previous=leaf)
+    product = leaf.operator.outputs if isinstance(leaf.operator, Linear) else flow.product
+    return amount, replace(out, previous=leaf, product=product)
 
 
 def divided(split: Split | str, amount: float) -> Kept:
@@ -217,7 +220,7 @@ def _dropout(op: Dropout, _leaf: Placed, _context: Context, flow: Flow) -> tuple
     return divided(op.split, mask), Flow(False, flow.width)
 
 
-def _attention(op: Attention, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
+def _attention(op: Attention, _leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
     queries = e * op.heads * op.key_dim
     each = e * (op.key_dim + op.value_dim)
@@ -228,7 +231,19 @@ def _attention(op: Attention, _leaf: Placed, context: Context, _flow: Flow) -> t
     copies = 2.0 if context.modules and context.traits.contiguous_queries and e < 4.0 else 1.0
     output = (copies * e * op.value_dim + 4.0) * op.heads
     wide = expanded if context.kernels.attention == "sdpa" and e > 2.0 else 0.0
-    return Kept(tensor=queries + output).plus(_keys(op, each, wide)), Flow(True, e)
+    kept_whole = Kept(tensor=_fused_rest(op, context, flow))
+    saved = Kept(tensor=queries + output).plus(_keys(op, each, wide)).plus(kept_whole)
+    return saved, Flow(True, e)
+
+
+def _fused_rest(op: Attention, context: Context, flow: Flow) -> float:
+    """Queries and keys before rotation, where the values are a view of one fused projection."""
+    rotated = flow.previous is not None and isinstance(flow.previous.operator, Rotary)
+    values = op.key_value_heads * op.value_dim
+    fused = (op.heads + op.key_value_heads) * op.key_dim + values
+    if not context.modules or not rotated or flow.product != fused:
+        return 0.0
+    return context.formats.compute * (fused - values)
 
 
 def _keys(op: Attention, each: float, expanded: float) -> Kept:
@@ -247,10 +262,18 @@ def _score_bytes(op: Attention, context: Context) -> float:
     e = context.formats.compute
     if not context.modules:
         return op.heads * (e + (1.0 + e if op.dropout > 0 else 0.0))
-    wide = e < 4.0 and (op.softmax_fp32 or context.formats.autocast)
+    wide = _softmax_is_wide(op, context)
     softmax = 4.0 if wide else e
     product = 1.0 + e if op.dropout > 0 else (e if wide else 0.0)
     return op.heads * (softmax + product + (e if context.traits.score_cap else 0.0))
+
+
+def _softmax_is_wide(op: Attention, context: Context) -> bool:
+    """Whether 16-bit scores pass an fp32 softmax, as they always do under autocast."""
+    if context.formats.compute >= 4.0:
+        return False
+    written_wide = op.softmax_fp32 and not context.traits.narrow_softmax
+    return written_wide or context.formats.autocast
 
 
 def _convolution(op: Convolution, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
@@ -336,7 +359,7 @@ def _attention_backward(op: Attention, context: Context) -> Kept:
     sides = 2.0 * e * op.heads * (op.key_dim + op.value_dim)
     if context.kernels.attention != "eager":
         return Kept(tensor=sides)
-    wide = 4.0 if op.softmax_fp32 or context.formats.autocast else e
+    wide = 4.0 if _softmax_is_wide(op, context) else e
     return Kept(tensor=sides, pair=op.heads * (e + 2.0 * wide))
 
 

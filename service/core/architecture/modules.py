@@ -29,6 +29,9 @@ class Traits(NamedTuple):
     """Queries are laid out head by head, and flash attention's output with them, so that the
     output projection makes a copy."""
 
+    narrow_softmax: bool = False
+    """Attention that writes its scores out takes the softmax in their own format."""
+
     def norm_entry(self, width: float) -> float:
         """Bytes an element kept of an RMSNorm's input: its fp32 copy."""
         return 4.0 + (width if self.norm == "t5" and width < 4 else 0.0)
@@ -45,16 +48,37 @@ _TRAITS: Mapping[str, Traits] = {
     "gemma": Traits("gemma"),
     "gemma2": Traits("gemma", score_cap=True, logit_cap=True),
     "gemma3_text": Traits("gemma"),
+    "vaultgemma": Traits("gemma", score_cap=True, logit_cap=True),
     "gpt_neox": Traits(twin_norms=True),
     "litgpt": _NARROW_LOSS,
     "qwen": _NARROW_LOSS,
     "t5": Traits("t5", logits_fp32=False),
-    "bart": _NARROW_LOSS,
-    "bert": _NARROW_LOSS,
     "whisper": _NARROW_LOSS._replace(contiguous_queries=True),
 }
 
 
-def traits(model_type: str) -> Traits:
-    """The traits of a `model_type`; the Llama line's where nothing else is known."""
-    return _TRAITS.get(model_type, LLAMA_LINE)
+_NARROW_SOFTMAX = frozenset(
+    """albert bart bert bert-generation big_bird biogpt blenderbot blenderbot-small camembert
+    convbert ctrl data2vec-audio data2vec-text data2vec-vision deberta deberta-v2 dinov2 distilbert
+    electra ernie esm falcon flaubert fsmt funnel gpt2 gpt_oss hubert ibert levit luke m2m_100
+    marian mbart megatron-bert mobilebert mobilevit mpnet mpt mvp nllb-moe nomic_bert nystromformer
+    openai-gpt pegasus plbart prophetnet pvt rembert roberta roberta-prelayernorm roc_bert roformer
+    squeezebert swinv2 tapas unispeech wav2vec2 wav2vec2-conformer wavlm whisper xlm xlm-roberta
+    xlm-roberta-xl xlnet xmod yolos""".split()
+)
+
+_ENCODER_DECODERS = frozenset(
+    """bart blenderbot blenderbot-small led longt5 m2m_100 marian mbart mt5 mvp nllb-moe pegasus
+    plbart prophetnet switch_transformers t5 umt5 whisper""".split()
+)
+"""Their losses are taken in the format of the logits, as encoders' are."""
+
+
+def traits(model_type: str, causal: bool = True) -> Traits:
+    """The traits of a `model_type`; the Llama line's where nothing else is known.
+
+    Encoders (not `causal`) take their losses in the format of the logits.
+    """
+    narrow = not causal or model_type in _ENCODER_DECODERS
+    found = _TRAITS.get(model_type, _NARROW_LOSS if narrow else LLAMA_LINE)
+    return found._replace(narrow_softmax=model_type in _NARROW_SOFTMAX)

@@ -28,10 +28,10 @@ from service.core.memory.states import (
 from service.core.numeric import Number
 from service.core.parameters import SplitCount
 
-COUNT = 4
-NOMINAL_SEQUENCE = 2048.0
+COUNT = 5
+NOMINAL_SEQUENCES = (256.0, 2048.0, 16384.0)
 """Tokens at which candidates are compared."""
-_BATCHES = tuple(2.0**exponent for exponent in range(-6, 12))
+_BATCHES = tuple(2.0**exponent for exponent in range(-6, 12, 2))
 
 
 class Moment(NamedTuple):
@@ -82,7 +82,7 @@ def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site)
         alive = placed(leaf, working(leaf, context, site.hidden), recomputed=False)
         gradient, _ = weight_amounts([leaf], context, site)
         moment = Moment(total.plus(alive), weights=sum_of(gradient, dequantised([leaf], site)))
-        size = _nominal(moment, 1.0)
+        size = _nominal(moment, 1.0, NOMINAL_SEQUENCES[1])
         if size > worst_size:
             worst, worst_size = moment, size
     gradients, cached = weight_amounts(leaves, context, site)
@@ -155,11 +155,13 @@ def moments(
 
 
 def _winners(candidates: list[Moment]) -> tuple[Moment, ...]:
-    """The `COUNT` candidates that together come closest to the largest one at every batch."""
-    sizes = [[_nominal(moment, batch) for batch in _BATCHES] for moment in candidates]
+    """The first two, and those that with them come closest to the largest at every batch."""
+    points = [(batch, tokens) for batch in _BATCHES for tokens in NOMINAL_SEQUENCES]
+    sizes = [[_nominal(moment, *point) for point in points] for moment in candidates]
     goal = [max(column) for column in zip(*sizes, strict=True)]
-    reached, chosen = [0.0] * len(_BATCHES), []
-    for _ in range(COUNT):
+    reached = [max(pair) for pair in zip(sizes[0], sizes[1], strict=True)]
+    chosen = candidates[:2]
+    for _ in range(COUNT - 2):
         together = [[max(a, b) for a, b in zip(reached, row, strict=True)] for row in sizes]
         best = min(range(len(sizes)), key=lambda index: _shortfall(together[index], goal))
         reached = together[best]
@@ -171,9 +173,9 @@ def _shortfall(reached: list[float], goal: list[float]) -> float:
     return sum(1.0 - have / max(want, 1.0) for have, want in zip(reached, goal, strict=True))
 
 
-def _nominal(moment: Moment, batch: float) -> float:
+def _nominal(moment: Moment, batch: float, tokens: float) -> float:
     weights: float = sum(
         part.tensor + part.key_value + part.whole + part.expert
         for part in (moment.gradients, moment.weights)
     )
-    return moment.held.nominal(NOMINAL_SEQUENCE) * batch + weights
+    return moment.held.nominal(tokens) * batch + weights

@@ -95,7 +95,7 @@ folded(tables.cache_clear)
 def _traits(network: Network) -> Traits:
     """How the family is written. Adapters in fp32 train under autocast, which takes the loss in
     fp32; beside a GPTQ or AWQ base they follow its 16 bits instead."""
-    found = traits(network.model_type)
+    found = traits(network.model_type, network.causal)
     wide = any(
         isinstance(leaf.operator, Linear) and leaf.operator.adapter == "fp32"
         for leaf in network.leaves()
@@ -144,10 +144,10 @@ def _is_head(leaf: Placed) -> bool:
 
 
 def _runs(leaves: Sequence[tuple[Placed, int]]) -> list[list[tuple[Placed, int]]]:
-    found: dict[int, list[tuple[Placed, int]]] = {}
+    found: dict[tuple[int, int], list[tuple[Placed, int]]] = {}
     for leaf, count in leaves:
         if leaf.first_layer is not None:
-            found.setdefault(leaf.first_layer, []).append((leaf, count))
+            found.setdefault((leaf.first_layer, count), []).append((leaf, count))
     return list(found.values())
 
 

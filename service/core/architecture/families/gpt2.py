@@ -53,6 +53,7 @@ IMAGE = GPT2 | {
     "tie_word_embeddings": False,
 }
 CTRL = GPT2 | {
+    "activation_function": "relu",
     "vocab_size": 246534,
     "n_positions": 256,
     "n_embd": 1280,
