@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.calibration import serving_first_token
 from service.calibration.rows import BacktestRow
 from service.calibration.serving_pool import Array, Pool, Stacked, centre
-from service.calibration.serving_rows import Row, rows
+from service.calibration.serving_rows import Row, first_token_rows, rows
 from service.core.serving.calibration import FITTED, LEVELS, SHARES
 from service.core.uncertainty import LEVEL
 
@@ -28,6 +29,7 @@ INTERVAL_OF: Mapping[str, str] = {
     "request": "step",
     "saturated": "step",
     "prefill": "prefill",
+    "first_token": "first_token",
 }
 """Which interval judges a quantity."""
 OWN_INTERVAL = 20
@@ -41,6 +43,7 @@ _UNITS: Mapping[str, str] = {
     "request": "request_seconds_per_output_token",
     "saturated": "saturated_seconds_per_output_token",
     "prefill": "prefill_seconds",
+    "first_token": "first_token_seconds",
 }
 _LEFT_OUT: Mapping[str, str] = {
     "pair": "model left out",
@@ -168,6 +171,7 @@ def fit() -> tuple[dict[str, Any], list[Judged]]:
     pool = Pool(fitted)
     blocks = pool.fit()
     judged = left_out(measured, pool, blocks)
+    first_token, waited = _first_token(pool, blocks)
     named = {
         name: {
             key: _rounded(blocks[place])
@@ -186,8 +190,30 @@ def fit() -> tuple[dict[str, Any], list[Judged]]:
         "common": _rounded(centre() + blocks[0]),
         **named,
         "intervals": intervals(judged),
+        "first_token": first_token,
     }
-    return document, judged
+    return document, [*judged, *waited]
+
+
+def _first_token(pool: Pool, blocks: Array) -> tuple[dict[str, Any], list[Judged]]:
+    measured = first_token_rows()
+    parts = serving_first_token.terms(measured, pool, blocks)
+    observed = np.array([row.observed for row in measured])
+    named = np.array([row.engine for row in measured])
+    judged = [
+        Judged(row, error, "pair") for row, error in serving_first_token.errors(measured, parts)
+    ]
+    found = {
+        "common": _rounded(serving_first_token.fit(parts, observed)),
+        "engines": {
+            str(engine): _rounded(
+                serving_first_token.fit(parts[named == engine], observed[named == engine])
+            )
+            for engine in np.unique(named)
+        },
+        "intervals": _by_engine(judged, "pair"),
+    }
+    return found, judged
 
 
 def backtest() -> list[BacktestRow]:

@@ -20,6 +20,7 @@ QUANTITIES: Mapping[str, str] = {
     "saturated_output_tokens_per_second": "saturated",
 }
 """What is fitted, by the metric of the row."""
+FIRST_TOKEN = "loaded_first_token_seconds"
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,26 @@ class Row:
 
 def rows() -> Sequence[Row]:
     """The rows of the four quantities, without those that the file marks as not used."""
+    return [_row(r, QUANTITIES[r["metric"]]) for r in _records() if r["metric"] in QUANTITIES]
+
+
+def first_token_rows() -> Sequence[Row]:
+    """Times to the first token where all sequences of the load are in flight at once."""
+    found = ((r, _row(r, "first_token")) for r in _records() if r["metric"] == FIRST_TOKEN)
+    return [row for record, row in found if row.replica.batch == float(record["concurrency"])]
+
+
+def _records() -> Sequence[Mapping[str, str]]:
     text = files("service.calibration").joinpath("data/serving.csv").read_text("utf-8")
     records = csv.DictReader(text.splitlines())
-    return [
-        _row(record)
-        for record in records
-        if record["metric"] in QUANTITIES and not record["use"].startswith("not used")
-    ]
+    return [record for record in records if not record["use"].startswith("not used")]
 
 
-def _row(record: Mapping[str, str]) -> Row:
+def _row(record: Mapping[str, str], quantity: str) -> Row:
     network = reference.network(record["model"])
     accelerator = reference.accelerator(record["accelerator"])
     folded = table(network, record["weights"], record["cache"])
     device = accelerator.device(compute_format(record["weights"]))
-    quantity = QUANTITIES[record["metric"]]
     value = float(record["value"])
     return Row(
         record["source"],

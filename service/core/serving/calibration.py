@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -39,6 +40,9 @@ POSITIVE = (
 FITTED = (*SHARES, *POSITIVE)
 """The order of the vectors in the file."""
 
+FIRST_TOKEN = ("first_prompt", "first_steps", "first_neighbours")
+"""Coefficients of the time to the first token, by engine; the file holds them as they are."""
+
 ENGINES = ("vllm", "tensorrt-llm", "sglang", "llama.cpp", "transformers")
 
 LEVELS = ("pair", "engine", "none")
@@ -51,7 +55,7 @@ class Evidence(NamedTuple):
     engine: Engine
     level: str
     bounds: Mapping[str, tuple[float, float]]
-    """Log-ratios of the 90 % interval by quantity: `step`, `prefill`."""
+    """Log-ratios of the 90 % interval by quantity: `step`, `prefill`, `first_token`."""
 
     def interval(self, quantity: str, value: Any) -> Interval:
         """A predicted time with its interval."""
@@ -92,7 +96,10 @@ def evidence(accelerator: str, engine: str, weights_class: str) -> Evidence:
         if offsets is not None:
             vector = [a + b for a, b in zip(vector, offsets, strict=True)]
     level = "pair" if pair in found["pairs"] else "engine" if engine in found["engines"] else "none"
-    return Evidence(engine_of(vector), level, _bounds(found["intervals"][level], engine))
+    first = found["first_token"]
+    waiting = dict(zip(FIRST_TOKEN, first["engines"].get(engine, first["common"]), strict=True))
+    bounds = _bounds(found["intervals"][level] | {"first_token": first["intervals"]}, engine)
+    return Evidence(replace(engine_of(vector), **waiting), level, bounds)
 
 
 def _bounds(level: Mapping[str, Any], engine: str) -> Mapping[str, tuple[float, float]]:

@@ -90,13 +90,15 @@ class ServingEstimate:
     """Sequences in flight: the concurrency, or what fits if that is less."""
     prefill_seconds: Interval
     """One prompt on an idle replica; under load a queue comes on top."""
+    first_token_seconds: Interval
+    """From arrival to the first token with `batch` requests always in progress."""
     decode_seconds_per_token: Interval
     """Between a sequence's output tokens, its neighbours' prompts included."""
     output_tokens_per_second: Interval
     """Of the replica."""
     requests_per_second: Interval
-    memory_seconds_share: Number
-    """Reading's part of reading and computing in a decode step: near 1 is bound by bandwidth."""
+    bandwidth_utilization: Number
+    """Of the memory bandwidth, what a step uses."""
     model_flops_utilization: Number
     """Model FLOPs of prompts and outputs over the devices' dense peak, at this throughput."""
     level: str
@@ -159,10 +161,13 @@ def _composed(
         prefill_seconds=known.interval(
             "prefill", speed.prefill_seconds(folded, replica, device, known.engine)
         ),
+        first_token_seconds=known.interval(
+            "first_token", speed.first_token_seconds(folded, replica, device, known.engine)
+        ),
         decode_seconds_per_token=per_token,
         output_tokens_per_second=throughput,
         requests_per_second=throughput.times(1.0 / job.output_tokens),
-        memory_seconds_share=speed.reading_share(folded, replica, device, known.engine),
+        bandwidth_utilization=speed.bandwidth_utilization(folded, replica, device, known.engine),
         model_flops_utilization=speed.request_flops(folded, replica)
         * (throughput.value / job.output_tokens)
         / (device.peak_flops * replica.devices),

@@ -58,3 +58,9 @@ class Engine:
     """Scheduling and sampling of one sequence a step."""
     step_seconds: Number = 500e-6
     """Scheduling of one step, whatever is in it."""
+    first_prompt: Number = 1.2
+    """Own prompts' time until the first token."""
+    first_steps: Number = 3.0
+    """Steps that a request waits before its first token."""
+    first_neighbours: Number = 0.05
+    """Of each neighbour's prompt, what comes before the own first token."""

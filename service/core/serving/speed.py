@@ -18,6 +18,8 @@ the time of all layers, and a share more for each further stage. Form: Pope et a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from service.core.hardware import Device
 from service.core.numeric import Number, maximum, minimum, power, where
 from service.core.serving.load import Engine, Replica
@@ -100,12 +102,6 @@ def _computing_seconds(
     return decoding + prompts * _prompt_computing(table, replica, device, engine)
 
 
-def reading_share(table: ServingTable, replica: Replica, device: Device, engine: Engine) -> Number:
-    """Reading's part of reading and computing in a decode step."""
-    reading = _reading_seconds(table, replica, device, engine)
-    return reading / (reading + _computing_seconds(table, replica, device, engine, 0.0))
-
-
 def request_flops(table: ServingTable, replica: Replica) -> Number:
     """Model FLOPs of one request: its new prompt tokens and its output."""
     prompt, cached = replica.prompt_tokens, replica.cached_prefix
@@ -181,12 +177,28 @@ def _pipelined(replica: Replica, engine: Engine, tokens: Number) -> Number:
     return 1.0 - engine.pipelining * (1.0 - ideal)
 
 
-def request_seconds(
+def first_token_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine
 ) -> Number:
-    """From a request's arrival to its last token, where none waits for a place."""
-    decoding = seconds_per_step(table, replica, device, engine) * replica.output_tokens
-    return prefill_seconds(table, replica, device, engine) + decoding
+    """From arrival to the first token while `batch` requests are always in progress.
+
+    `a prefill + b step + c (batch - 1) prefill`: its own prompt, the steps that it waits for, and
+    the part of its neighbours' prompts that comes before it. Measured under closed loads; a
+    burst of arrivals waits longer.
+    """
+    prompt = prefill_seconds(table, replica, device, engine)
+    waiting = engine.first_prompt + engine.first_neighbours * maximum(replica.batch - 1.0, 0.0)
+    step = seconds_per_step(table, replica, device, engine)
+    return waiting * prompt + engine.first_steps * step
+
+
+def bandwidth_utilization(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine
+) -> Number:
+    """Bytes read in a step over what the memory could have delivered meanwhile."""
+    ideal = replace(engine, bandwidth_efficiency=1.0, cache_efficiency=1.0)
+    reading = _reading_seconds(table, replica, device, ideal)
+    return minimum(reading / seconds_per_step(table, replica, device, engine), 1.0)
 
 
 def speculative_tokens(drafted: Number, acceptance: Number) -> Number:
