@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Attention, Linear, Scan
-from service.core.architecture.polynomial import ZERO, Polynomial
+from service.core.architecture.polynomial import TOKENS, ZERO, Polynomial
 from service.core.numeric import Number, minimum
 
 
@@ -29,17 +29,22 @@ class Pairs:
     """FLOPs of attention without a causal mask."""
     windowed: tuple[tuple[float, float], ...] = ()
     """(window in tokens, FLOPs a pair) of causal sliding-window attention."""
+    around: tuple[tuple[float, float], ...] = ()
+    """The same where a token sees half of the window on either side of it."""
 
     def at(self, sequence_length: Number) -> Number:
         """Forward FLOPs of one sample with masks taken into account."""
         flops = 0.5 * self.causal.at(sequence_length) + self.full.at(sequence_length)
         for window, per_pair in self.windowed:
             flops = flops + per_pair * windowed_pairs(sequence_length, window)
+        for window, per_pair in self.around:
+            flops = flops + 2.0 * per_pair * windowed_pairs(sequence_length, 0.5 * window)
         return flops
 
     def unmasked(self, sequence_length: Number) -> Number:
         """Forward FLOPs of one sample if each query met each key."""
-        square = sum(per_pair for _, per_pair in self.windowed) * sequence_length**2
+        per_pair = sum(per_pair for _, per_pair in (*self.windowed, *self.around))
+        square = per_pair * sequence_length**2
         return self.causal.at(sequence_length) + self.full.at(sequence_length) + square
 
 
@@ -98,13 +103,15 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> ComputeTable:
     sums = dict.fromkeys(("dense", "expert", "head", "scan", "frozen"), ZERO)
     causal, full = ZERO, ZERO
     windowed: dict[float, float] = {}
+    around: dict[float, float] = {}
     for leaf, layers in network.stage(pipeline, stage):
         operator = leaf.operator
         if isinstance(operator, Attention):
             pairs = attention_flops(leaf).scaled(layers)
-            if operator.window is not None and operator.causal:
+            if operator.window is not None and (operator.causal or _sees_around(leaf)):
                 per_pair = operator.pair_flops() * leaf.uses * layers
-                windowed[operator.window] = windowed.get(operator.window, 0.0) + per_pair
+                reach = windowed if operator.causal else around
+                reach[operator.window] = reach.get(operator.window, 0.0) + per_pair
             elif operator.causal:
                 causal = causal.plus(pairs)
             else:
@@ -120,9 +127,14 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> ComputeTable:
         sums["expert"],
         sums["head"],
         sums["scan"],
-        Pairs(causal, full, tuple(sorted(windowed.items()))),
+        Pairs(causal, full, tuple(sorted(windowed.items())), tuple(sorted(around.items()))),
         sums["frozen"],
     )
+
+
+def _sees_around(leaf: Placed) -> bool:
+    """Whether an attention without a causal mask runs on the token stream alone."""
+    return leaf.operator.keys is None and leaf.stream == TOKENS  # type: ignore[attr-defined]
 
 
 def attention_flops(leaf: Placed) -> Polynomial:

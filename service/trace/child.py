@@ -266,11 +266,18 @@ def model_class(config: Any) -> Any:
         found = getattr(transformers, name, None)
         if found is not None:
             return found
-    for name in _MAPPINGS:
+    for name in sorted(_MAPPINGS, key=lambda name: _suits(name, config)):
         mapping = getattr(modeling_auto, name)
         if type(config) in mapping:
             return mapping[type(config)]
     return None
+
+
+def _suits(mapping: str, config: Any) -> int:
+    """0 for the mapping that comes first: what the flags of the config say it is."""
+    if getattr(config, "is_encoder_decoder", False):
+        return 0 if "SEQ_2_SEQ" in mapping or "SEQ_TO_SEQ" in mapping else 1
+    return 0 if "MASKED_LM" in mapping and not getattr(config, "is_decoder", False) else 1
 
 
 def _tokens(nodes: list[Node]) -> Iterator[Node]:

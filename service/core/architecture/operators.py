@@ -187,7 +187,8 @@ class Attention(Operator):
     """Scaled dot-product attention: scores, softmax and the weighted sum of values.
 
     `keys`: the stream of keys and values when it is not the operator's own (cross attention).
-    `window`: a causal sliding window in tokens. `cache` says what decoding keeps for it.
+    `window`: a sliding window in tokens: the last ones where causal, half of them on either side
+    where not. `cache` says what decoding keeps for it.
     """
 
     heads: int

@@ -182,7 +182,8 @@ def seq2seq(config: Config, line: Line, classes: str = "ForConditionalGeneration
     """Two towers of text over one shared vocabulary."""
     hidden, rows = config.integer("d_model"), config.rows("vocab_size")
     shared = Embedding("shared", rows, hidden, Split.TENSOR, input=True)
-    alias = replace(shared, tied=True, input=False)
+    tied = config.flag("tie_word_embeddings")
+    alias = replace(shared, tied=tied, input=False)
     towers = (
         layer(*tower_layer(config, "encoder", line), repeat=config.layers("encoder_layers")),
         layer(
@@ -202,7 +203,7 @@ def seq2seq(config: Config, line: Line, classes: str = "ForConditionalGeneration
         (Linear("dense", hidden, hidden, True), Linear("out", hidden, labels(config), True)),
     )
     tops: dict[str, Children] = {
-        classes: (head(hidden, rows, config.flag("tie_word_embeddings")),),
+        classes: (head(hidden, rows, tied),),
         "Model": (),
         "ForSequenceClassification": (classifier,),
         "ForQuestionAnswering": (Block("head", (Linear("qa_outputs", hidden, 2, True),)),),
@@ -234,6 +235,7 @@ def whisper(config: Config) -> Network:
     hidden, rows = config.integer("d_model"), config.rows("vocab_size")
     frames = config.integer("max_source_positions")
     line = Line(before=True, embedding_norm=False, key_bias=False)
+    tied = config.flag("tie_word_embeddings")
     dropout = dropped(hidden, probability(config, "dropout"))
     front = Block(
         "audio_embedding",
@@ -266,7 +268,7 @@ def whisper(config: Config) -> Network:
         *_ends(config, line, "decoder"),
     )
     tops: dict[str, Children] = {
-        "ForConditionalGeneration": (head(hidden, rows, True, name="proj_out"),),
+        "ForConditionalGeneration": (head(hidden, rows, tied, name="proj_out"),),
         "Model": (),
     }
     network = encoder(config, hidden, (*parts, *on_top(config, tops, "ForConditionalGeneration")))

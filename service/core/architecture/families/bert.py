@@ -171,13 +171,13 @@ def bert_tops(config: Config, hidden: int, width: int) -> Mapping[str, Children]
     return {
         "Model": (pooler(hidden),),
         "ForMaskedLM": (lm,),
-        "ForPreTraining": (pooler(hidden), lm, _classifier(hidden, 2, "seq_relationship")),
+        "ForPreTraining": (pooler(hidden), lm, classifier(hidden, 2, "seq_relationship")),
         "LMHeadModel": (lm,),
-        "ForSequenceClassification": (pooler(hidden), _classifier(hidden, labels(config))),
-        "ForMultipleChoice": (pooler(hidden), _classifier(hidden, 1)),
-        "ForNextSentencePrediction": (pooler(hidden), _classifier(hidden, 2)),
-        "ForTokenClassification": (_classifier(hidden, labels(config)),),
-        "ForQuestionAnswering": (_classifier(hidden, 2, "qa_outputs"),),
+        "ForSequenceClassification": (pooler(hidden), classifier(hidden, labels(config))),
+        "ForMultipleChoice": (pooler(hidden), classifier(hidden, 1)),
+        "ForNextSentencePrediction": (pooler(hidden), classifier(hidden, 2)),
+        "ForTokenClassification": (classifier(hidden, labels(config)),),
+        "ForQuestionAnswering": (classifier(hidden, 2, "qa_outputs"),),
     }
 
 
@@ -186,13 +186,14 @@ def roberta_tops(config: Config, hidden: int, width: int) -> Mapping[str, Childr
     tops = dict(bert_tops(config, hidden, width))
     dense = Block("classifier_dense", (Linear("dense", hidden, hidden, True),))
     tops["ForCausalLM"] = tops["ForMaskedLM"]
-    tops["ForSequenceClassification"] = (dense, _classifier(hidden, labels(config)))
+    tops["ForSequenceClassification"] = (dense, classifier(hidden, labels(config)))
     for name in ("ForPreTraining", "LMHeadModel", "ForNextSentencePrediction"):
         del tops[name]
     return tops
 
 
-def _classifier(hidden: int, classes: int, name: str = "classifier") -> Block:
+def classifier(hidden: int, classes: int, name: str = "classifier") -> Block:
+    """One product on the classes."""
     return Block("head", (Linear(name, hidden, classes, True),))
 
 
@@ -235,8 +236,13 @@ def bert(config: Config) -> Network:
 
 
 def roberta(config: Config) -> Network:
-    """RobertaModel and its heads; camembert and xlm-roberta are the same network."""
+    """RobertaModel and its heads."""
     return _bert(config, ROBERTA, roberta_tops)
+
+
+def roberta_kin(config: Config) -> Network:
+    """CamembertModel and XLMRobertaModel: RoBERTa with other defaults."""
+    return _bert(config, BERT, roberta_tops)
 
 
 def layoutlm(config: Config) -> Network:
@@ -298,8 +304,8 @@ def electra(config: Config) -> Network:
         "ForSequenceClassification": (
             Block("head", (dense, Linear("out_proj", hidden, labels(config), True))),
         ),
-        "ForTokenClassification": (_classifier(hidden, labels(config)),),
-        "ForQuestionAnswering": (_classifier(hidden, 2, "qa_outputs"),),
+        "ForTokenClassification": (classifier(hidden, labels(config)),),
+        "ForQuestionAnswering": (classifier(hidden, 2, "qa_outputs"),),
     }
     layers = layer(*encoder_layer(config, hidden), repeat=config.layers("num_hidden_layers"))
     parts = (embeddings(config, width), *project, layers, *on_top(config, tops, "ForPreTraining"))
@@ -333,8 +339,8 @@ def distilbert(config: Config) -> Network:
         "ForSequenceClassification": (
             Block("head", (dense, Linear("classifier", hidden, classes, True))),
         ),
-        "ForTokenClassification": (_classifier(hidden, classes),),
-        "ForQuestionAnswering": (_classifier(hidden, 2, "qa_outputs"),),
+        "ForTokenClassification": (classifier(hidden, classes),),
+        "ForQuestionAnswering": (classifier(hidden, 2, "qa_outputs"),),
     }
     layers = layer(*encoder_layer(config, hidden), repeat=config.layers("num_hidden_layers"))
     return encoder(config, hidden, (embeddings(config, hidden), layers, *on_top(config, tops)))
@@ -355,8 +361,8 @@ def albert(config: Config) -> Network:
     tops: Mapping[str, Children] = {
         "Model": (pooler(hidden),),
         "ForMaskedLM": (lm,),
-        "ForPreTraining": (pooler(hidden), lm, _classifier(hidden, 2, "sop_classifier")),
-        "ForSequenceClassification": (pooler(hidden), _classifier(hidden, labels(config))),
+        "ForPreTraining": (pooler(hidden), lm, classifier(hidden, 2, "sop_classifier")),
+        "ForSequenceClassification": (pooler(hidden), classifier(hidden, labels(config))),
     }
     project = Block("projection", (Linear("embedding_hidden_mapping_in", width, hidden, True),))
     parts = (embeddings(config, width), project, *((block,) * groups), *on_top(config, tops))
@@ -366,10 +372,10 @@ def albert(config: Config) -> Network:
 FAMILIES = {
     "albert": albert,
     "bert": bert,
-    "camembert": roberta,
+    "camembert": roberta_kin,
     "distilbert": distilbert,
     "electra": electra,
     "layoutlm": layoutlm,
     "roberta": roberta,
-    "xlm-roberta": roberta,
+    "xlm-roberta": roberta_kin,
 }

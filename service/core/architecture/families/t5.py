@@ -126,15 +126,17 @@ def _network(
     mlps: tuple[list[Block], list[Block]],
     each_biased: bool = False,
     globally: bool = False,
-    head_always_own: bool = False,
+    shares: bool = True,
 ) -> Network:
     hidden, rows = config.integer("d_model"), config.rows("vocab_size")
     dropout = dropped(hidden, probability(config, "dropout_rate"))
     last = Block("norm", (Norm("final_layer_norm", hidden), *dropout))
     table = Embedding("shared", rows, hidden, Split.TENSOR, input=True)
+    tied = config.flag("tie_word_embeddings")
+    alias = replace(table, tied=tied or shares, input=False)
     aliases = (
-        replace(table, name="encoder.embed_tokens", tied=True, input=False),
-        replace(table, name="decoder.embed_tokens", tied=True, input=False),
+        replace(alias, name="encoder.embed_tokens"),
+        replace(alias, name="decoder.embed_tokens"),
     )
     towers = (
         _layers(config, len(mlps[0]), mlps[0], False, each_biased, globally),
@@ -148,7 +150,6 @@ def _network(
         *towers[1],
         last,
     )
-    tied = config.flag("tie_word_embeddings") and not head_always_own
     tops: dict[str, Children] = {
         "ForConditionalGeneration": (head(hidden, rows, tied),),
         "WithLMHeadModel": (head(hidden, rows, tied),),
@@ -216,14 +217,16 @@ def switch_transformers(config: Config) -> Network:
             _interleaved(config, encoders, "num_sparse_encoder_layers", dense, sparse),
             _interleaved(config, decoders, "num_sparse_decoder_layers", dense, sparse),
         ),
+        shares=False,
     )
 
 
 def _interleaved(config: Config, count: int, name: str, dense: Block, sparse: Block) -> list[Block]:
     wanted = config.integer(name, 0)
     step = count // wanted if wanted else count
-    chosen = range(1, count, step) if step > 1 else range(count)
-    return [sparse if wanted and index in chosen else dense for index in range(count)]
+    return [
+        sparse if step == 1 or (step and index % step == 1) else dense for index in range(count)
+    ]
 
 
 FAMILIES = {

@@ -48,7 +48,7 @@ VIT = {
     "num_channels": 3,
     "qkv_bias": True,
 }
-DINOV2 = VIT | {"mlp_ratio": 4, "use_swiglu_ffn": False, "use_mask_token": True}
+DINOV2 = VIT | {"patch_size": 14, "mlp_ratio": 4, "use_swiglu_ffn": False, "use_mask_token": True}
 CLIP_TEXT = {
     "vocab_size": 49408,
     "hidden_size": 512,
