@@ -40,6 +40,12 @@ async def catalog_page() -> FileResponse:
     return _page("catalog.html")
 
 
+@router.get("/record", name="accuracy_page")
+async def accuracy_page() -> FileResponse:
+    """Predicted against measured, by source."""
+    return _page("record.html")
+
+
 @router.get("/static/plotly.min.js", name="plotly")
 async def plotly() -> FileResponse:
     """The plotting library; it changes only with its package."""

@@ -16,7 +16,7 @@ function layout(extra) {
   };
 }
 
-function draw(element, traces, extra) {
+export function draw(element, traces, extra) {
   const options = { responsive: true, displayModeBar: false };
   window.Plotly.react(element, traces, layout(extra), options);
 }
