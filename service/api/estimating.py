@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from service.api import estimating_size, mapping, verdicts
+from service.api import estimating_serving, estimating_size, mapping, verdicts
 from service.api.provenance import provenance
 from service.api.request_models import SafetensorsModel
 from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
@@ -52,12 +52,25 @@ def estimate(request: EstimateRequest, context: Context) -> EstimateResponse:
     model = models.resolve(snapshot, request.model, ledger)
     sections = _sections(request, model, snapshot, ledger)
     answer = {name: sections.get(name) for name in SECTIONS}
+    _explain(request, answer, ledger)
     return EstimateResponse(
         **answer,
         assumptions=ledger.assumptions,
         warnings=ledger.warnings,
         provenance=provenance(snapshot),
     )
+
+
+def _explain(request: EstimateRequest, answer: dict[str, Any], ledger: Ledger) -> None:
+    """Say why sections are null that this kind of workload does not have."""
+    explained = {name for warning in ledger.warnings for name in warning.sections}
+    missing = [name for name, value in answer.items() if value is None and name not in explained]
+    if missing:
+        kind = request.workload.kind if request.workload else "pretraining"
+        message = f"not part of the answer for {kind}: {', '.join(missing)}"
+        if isinstance(request.workload, InferenceWorkload):
+            message += "; serving holds the cost and energy of a token"
+        ledger.warn("not-asked", message, *missing)
 
 
 def _sections(
@@ -68,8 +81,6 @@ def _sections(
     if isinstance(request.model, SafetensorsModel):
         return _from_header(request, model, snapshot, ledger)
     if isinstance(request.workload, InferenceWorkload):
-        from service.api import estimating_serving
-
         return estimating_serving.sections(request, model, snapshot, ledger)
     return _training(request, model, snapshot, ledger)
 
@@ -103,7 +114,6 @@ def _training(
     finetuning = isinstance(request.workload, FinetuningWorkload)
     counts = parameters.count(network)
     trained = parameters.count(job.network)
-    ledger.warn("serving-not-asked", "serving is answered for workload.kind inference")
     return {
         "parameters": mapping.parameters(counts, trained.trainable),
         "compute": mapping.compute(job.network, job.sequence_length, _samples(job)),
@@ -133,6 +143,7 @@ def _compute_optimal(network: Network, tokens: float, finetuning: bool, ledger: 
     """The best size for the same compute, where scaling laws speak of such a model."""
     if finetuning or not (network.tokens and network.causal):
         what = "fine-tuning" if finetuning else "models that do not generate text"
-        ledger.warn("compute-optimal-unknown", f"scaling laws do not speak of {what}")
+        message = f"scaling laws do not speak of {what}"
+        ledger.warn("compute-optimal-unknown", message, "compute_optimal")
         return None
     return mapping.compute_optimal(sizing.verdict(parameters.count(network).active, tokens))

@@ -25,6 +25,10 @@ from service.core.serving.composition import ServingEstimate, ServingJob, estima
 from service.core.uncertainty import Interval
 from service.core.weight_formats import UnknownFormat
 
+_LEVELS = {
+    "engine": "this engine was measured on other accelerators only: the intervals are wider",
+    "none": "neither this accelerator nor this engine was measured: the intervals are widest",
+}
 _CONTEXT_SHARE = 0.05
 """How far the peak of a serving device may lie from its sum: workspaces differ by engine."""
 
@@ -43,15 +47,18 @@ def sections(
         "compute": _compute(network, workload),
     }
     if not (network.causal and network.tokens):
-        ledger.warn("serving-not-generative", "serving is answered for models that generate text")
+        message = "serving is answered for models that generate text"
+        ledger.warn("serving-not-generative", message, "serving", "memory", "verdict", "layout")
         return found
     place = places.place(snapshot, request.site, ledger)
     day = places.day_of(request.as_of, snapshot)
     usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
     job, answer = _answered(request, network, accelerator, workload, ledger)
+    if answer.level != "pair":
+        ledger.warn(f"serving-not-calibrated-{answer.level}", _LEVELS[answer.level])
     peak = answer.memory.peak_bytes
     interval = Interval(peak, peak * (1.0 - _CONTEXT_SHARE), peak * (1.0 + _CONTEXT_SHARE))
-    watts = _watts(accelerator, network, answer)
+    watts = _watts(accelerator, answer)
     speed = answer.output_tokens_per_second
     return found | {
         "memory": mapping_serving.memory(answer, interval),
@@ -161,15 +168,13 @@ def _ranks(request: EstimateRequest, network: Network) -> tuple[int, int]:
     return tensor, pipeline
 
 
-def _watts(accelerator: Accelerator, network: Network, answer: ServingEstimate) -> Interval:
+def _watts(accelerator: Accelerator, answer: ServingEstimate) -> Interval:
     """IT power of one device while it decodes."""
     envelope = energy.power_envelope(
         accelerator.name, accelerator.tdp_watts, accelerator.idle_watts
     )
-    flops = 2.0 * parameters.count(network).active * answer.output_tokens_per_second.value
-    used = min(flops / answer.devices / accelerator.peak_for("bf16"), 1.0)
-    read = answer.memory.weights_bytes / answer.decode_seconds_per_token.value
-    share = min(read / accelerator.memory_bandwidth, 1.0)
+    used = min(float(answer.model_flops_utilization), 1.0)
+    share = min(float(answer.bandwidth_utilization), 1.0)
     slope = energy.power_slope("bf16")
     return energy.device_watts(envelope, Interval(used, used, used), slope, bandwidth_share=share)
 

@@ -33,6 +33,7 @@ def sections(
         "size-only",
         "memory, step time, layout and verdict need an architecture: send a config, layers or a "
         "header, or the name of a catalogued model",
+        *("memory", "serving", "verdict", "layout"),
     )
     found: dict[str, Any] = {
         "parameters": ParametersSection(

@@ -165,6 +165,9 @@ class Warned(ApiModel):
 
     code: str
     message: str
+    sections: list[str] = Field(
+        default_factory=list, description="Sections that are null for this reason."
+    )
 
 
 class Provenance(ApiModel):

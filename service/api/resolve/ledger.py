@@ -28,7 +28,8 @@ class Ledger:
         self.assume(name, default, "default", source)
         return default
 
-    def warn(self, code: str, message: str) -> None:
-        """Record a warning once."""
-        if all(warning.code != code or warning.message != message for warning in self.warnings):
-            self.warnings.append(Warned(code=code, message=message))
+    def warn(self, code: str, message: str, *sections: str) -> None:
+        """Record a warning once. `sections`: those that are null for this reason."""
+        warning = Warned(code=code, message=message, sections=list(sections))
+        if warning not in self.warnings:
+            self.warnings.append(warning)

@@ -157,6 +157,7 @@ def price(
             "price-unknown",
             f"the catalog has no {term} price for {accelerator_name}; send "
             "pricing.usd_per_device_hour to get the cost",
+            "cost",
         )
         return None
     return _median(found, day, ledger)
