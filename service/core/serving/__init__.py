@@ -13,6 +13,7 @@ from service.core.serving.composition import (
     ServingJob,
     ServingMemory,
     estimate,
+    estimate_table,
 )
 from service.core.serving.load import Engine, Replica
 from service.core.serving.tables import ServingTable, compute_format, table
@@ -31,6 +32,7 @@ __all__ = [
     "UnknownCacheFormat",
     "compute_format",
     "estimate",
+    "estimate_table",
     "evidence",
     "table",
 ]

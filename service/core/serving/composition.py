@@ -110,7 +110,13 @@ def estimate(network: Network, accelerator: Accelerator, job: ServingJob) -> Ser
 
     Raises UnknownFormat for a weight format, UnknownCacheFormat for a cache format.
     """
-    folded = table(network, job.weights, job.cache)
+    return estimate_table(table(network, job.weights, job.cache), accelerator, job)
+
+
+def estimate_table(
+    folded: ServingTable, accelerator: Accelerator, job: ServingJob
+) -> ServingEstimate:
+    """The same from a network's table, which may be of a size that no network has."""
     known = evidence(accelerator.name, job.engine, format_class(job.weights))
     device = accelerator.device(compute_format(job.weights))
     asked = Replica(

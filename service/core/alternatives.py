@@ -1,0 +1,340 @@
+"""Should this be a smaller model? The options side by side, and what would change the answer.
+
+Each candidate is sized for the same traffic and limits, so that what is compared is a fleet and
+its month, not a ratio at batch 1. Quality is evidence only (`quality_evidence`): one option rules
+out another only where it is no dearer, no dirtier, no slower, and of the same model or family with
+at least its size and its bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from service.core import parameters
+from service.core.architecture.network import Network
+from service.core.hardware import Accelerator
+from service.core.quality_evidence import Quality, evidence, technique
+from service.core.serving import ServingJob, estimate
+from service.core.serving.economics import (
+    usd_per_million_output_tokens,
+    watts_per_device,
+)
+from service.core.serving.fleet import Fleet, Target, Traffic, Unservable, fewest_devices
+from service.core.uncertainty import Interval
+from service.core.weight_formats import weight_bytes
+
+HOURS_PER_MONTH = 730.5
+SAME_BYTES = 0.25
+"""Stored sizes within this share of each other count as the same."""
+TRIAL_REQUESTS = 2_000
+"""A paired comparison that resolves two points (80 % power at 5 %) where two models disagree on
+one answer in ten: `(1.96 + 0.84)^2 * 0.1 / 0.02^2`."""
+RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model in a form that it could be served in."""
+
+    name: str
+    family: str
+    network: Network
+    accelerator: Accelerator
+    weights: str = "bf16"
+    cache: str = "bf16"
+    engine: str = "vllm"
+    techniques: tuple[str, ...] = ()
+    """How it differs from the model in use beside its format: `smaller`, `distilled`, `pruned`,
+    `adapter`."""
+    making_usd: float = 0.0
+    """What it costs to make: distillation, pruning, fine-tuning, calibration."""
+    making_kgco2e: float = 0.0
+    escalates_to: Candidate | None = None
+    """In a cascade, the larger model that answers what this one passes on."""
+    escalated_share: float = 0.0
+    """The share of requests that it passes on; the caller's."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What has to be served, where, and at what price."""
+
+    traffic: Traffic
+    target: Target
+    prompt_tokens: float
+    output_tokens: float
+    task: str
+    usd_per_device_hour: float
+    grid_gco2e_per_kwh: float
+    pue: float = 1.2
+    longest_tokens: float | None = None
+    """Prompt and output of the longest request."""
+    devices_at_hand: int | None = None
+    horizon_months: float = 12.0
+
+
+@dataclass(frozen=True)
+class Option:
+    """One candidate under the need."""
+
+    candidate: Candidate
+    fit: str
+    """`fits` (limits met at the upper end of the intervals), `at_risk` (at the central values
+    only), `does_not_fit`."""
+    reason: str
+    fleets: tuple[Fleet, ...]
+    """The candidate's, and in a cascade the larger model's."""
+    stored_bytes: float
+    parameters: int
+    usd_per_month: Interval | None
+    kgco2e_per_month: Interval | None
+    usd_per_million_output_tokens: Interval | None
+    kgco2e_per_million_output_tokens: Interval | None
+    payback_months: float | None
+    """Until the saving has paid for the making; infinite where nothing is saved."""
+    quality: Quality
+
+    @property
+    def devices(self) -> int:
+        """Of all its fleets."""
+        return sum(fleet.devices for fleet in self.fleets)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What to try next, and what it costs."""
+
+    candidate: str
+    requests: int
+    usd: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answer."""
+
+    options: tuple[Option, ...]
+    """The model in use first."""
+    undominated: tuple[str, ...]
+    beside: tuple[tuple[str, str], ...]
+    """(smaller, larger): a larger model in fewer bits with about the same bytes."""
+    cheapest_by_rate: tuple[tuple[float, str | None], ...]
+    """(factor on the request rate, the cheapest option that fits then)."""
+    experiment: Experiment | None
+
+
+def compare(current: Candidate, others: Sequence[Candidate], need: Need) -> Comparison:
+    """All options for one need. Raises what `serving.estimate` raises."""
+    baseline = _option(current, current, need, None)
+    options = (baseline, *(_option(other, current, need, baseline) for other in others))
+    return Comparison(
+        options,
+        tuple(o.candidate.name for o in options if not _ruled_out(o, options)),
+        _beside(options),
+        tuple((factor, _cheapest(current, others, need, factor)) for factor in RATE_FACTORS),
+        _experiment(options, need),
+    )
+
+
+def _option(
+    candidate: Candidate, current: Candidate, need: Need, baseline: Option | None
+) -> Option:
+    fit, reason, fleets = _fit(candidate, need)
+    counted = parameters.count(current.network).total
+    month = _month(candidate, fleets, need) if fleets else (None, None)
+    tokens = need.traffic.requests_per_second * need.output_tokens * HOURS_PER_MONTH * 3600.0
+    million = 1e6 / tokens
+    return Option(
+        candidate,
+        fit,
+        reason,
+        fleets,
+        weight_bytes(candidate.network, candidate.weights).total,
+        parameters.count(candidate.network).total,
+        month[0],
+        month[1],
+        month[0].times(million) if month[0] else None,
+        month[1].times(million) if month[1] else None,
+        _payback(candidate, month[0], baseline),
+        evidence(_techniques(candidate), need.task, current.family, float(counted)),
+    )
+
+
+def _fit(candidate: Candidate, need: Need) -> tuple[str, str, tuple[Fleet, ...]]:
+    """One of three states, why, and the fleets that were sized."""
+    cautious = _sized(candidate, need, replace(need.target, cautious=True))
+    fit, reason, found = "fits", "", cautious
+    if isinstance(cautious, Unservable):
+        reason, found = cautious.reason, _sized(candidate, need, _central(need.target))
+        fit = "at_risk"
+    if isinstance(found, Unservable):
+        return "does_not_fit", found.reason, ()
+    devices = sum(fleet.devices for fleet in found)
+    if need.devices_at_hand is not None and devices > need.devices_at_hand:
+        return "does_not_fit", f"needs {devices} devices", found
+    return fit, reason, found
+
+
+def _central(target: Target) -> Target:
+    return replace(target, cautious=False)
+
+
+def _techniques(candidate: Candidate) -> tuple[str, ...]:
+    own = technique(candidate.weights)
+    return (*candidate.techniques, *((own,) if own else ()))
+
+
+def _sized(candidate: Candidate, need: Need, target: Target) -> tuple[Fleet, ...] | Unservable:
+    fleets: list[Fleet] = []
+    for stage, share in _stages(candidate):
+        traffic = replace(
+            need.traffic, requests_per_second=need.traffic.requests_per_second * share
+        )
+        found = fewest_devices(stage.network, stage.accelerator, _job(stage, need), traffic, target)
+        if isinstance(found, Unservable):
+            return found
+        fleets.append(found)
+    return tuple(fleets)
+
+
+def _stages(candidate: Candidate) -> list[tuple[Candidate, float]]:
+    """The models that a request may meet, each with the share of the requests that it sees."""
+    if candidate.escalates_to is None:
+        return [(candidate, 1.0)]
+    return [(candidate, 1.0), (candidate.escalates_to, candidate.escalated_share)]
+
+
+def _job(candidate: Candidate, need: Need) -> ServingJob:
+    return ServingJob(
+        candidate.weights,
+        candidate.cache,
+        candidate.engine,
+        prompt_tokens=need.prompt_tokens,
+        output_tokens=need.output_tokens,
+        longest_tokens=need.longest_tokens,
+    )
+
+
+def _month(candidate: Candidate, fleets: Sequence[Fleet], need: Need) -> tuple[Interval, Interval]:
+    """USD and kgCO2e of a month: whole devices are paid, and drawn from, used or not.
+
+    The number of devices follows from central values, so its money is exact; a fleet that the
+    measured speed proves too small or too large has another.
+    """
+    devices = sum(fleet.devices for fleet in fleets)
+    usd = devices * need.usd_per_device_hour * HOURS_PER_MONTH
+    value = low = high = 0.0
+    for (stage, _), fleet in zip(_stages(candidate), fleets, strict=True):
+        watts = watts_per_device(
+            fleet.at_mean, stage.accelerator, stage.weights, min(fleet.utilization, 1.0)
+        )
+        factor = fleet.devices * HOURS_PER_MONTH / 1e3 * need.pue * need.grid_gco2e_per_kwh / 1e3
+        value, low, high = (
+            total + part * factor for total, part in zip((value, low, high), watts, strict=True)
+        )
+    return Interval(usd, usd, usd), Interval(value, low, high)
+
+
+def _payback(
+    candidate: Candidate, usd_per_month: Interval | None, baseline: Option | None
+) -> float | None:
+    if baseline is None or usd_per_month is None or baseline.usd_per_month is None:
+        return None
+    saved = baseline.usd_per_month.value - usd_per_month.value
+    if candidate.making_usd == 0.0:
+        return 0.0 if saved >= 0 else math.inf
+    return candidate.making_usd / saved if saved > 0 else math.inf
+
+
+def _ruled_out(option: Option, options: Sequence[Option]) -> bool:
+    if option.fit == "does_not_fit":
+        return True
+    return any(_dominates(other, option) for other in options if other is not option)
+
+
+def _dominates(better: Option, worse: Option) -> bool:
+    """No dearer, dirtier or slower, better in one of them, and known to be at least as good."""
+    if better.fit == "does_not_fit" or not _known_as_good(better, worse):
+        return False
+    ours, theirs = _criteria(better), _criteria(worse)
+    return all(a <= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
+
+
+def _criteria(option: Option) -> tuple[float, float, float]:
+    assert option.usd_per_month is not None
+    assert option.kgco2e_per_month is not None
+    tokens = max(f.at_peak.decode_seconds_per_token.value for f in option.fleets)
+    return option.usd_per_month.value, option.kgco2e_per_month.value, tokens
+
+
+def _known_as_good(better: Option, worse: Option) -> bool:
+    """Of one family, not smaller and in no fewer bits a weight; no other order is known."""
+    a, b = better.candidate, worse.candidate
+    if a.escalates_to or b.escalates_to or a.family != b.family:
+        return False
+    if set(a.techniques) - set(b.techniques):
+        return False
+    bits_a = 8.0 * better.stored_bytes / better.parameters
+    bits_b = 8.0 * worse.stored_bytes / worse.parameters
+    return better.parameters >= worse.parameters and bits_a >= bits_b * 0.999
+
+
+def _beside(options: Sequence[Option]) -> tuple[tuple[str, str], ...]:
+    """Larger models in fewer bits whose stored bytes are about those of a smaller one."""
+    return tuple(
+        (small.candidate.name, large.candidate.name)
+        for small in options
+        for large in options
+        if large.parameters > small.parameters * (1.0 + SAME_BYTES)
+        and large.stored_bytes <= small.stored_bytes * (1.0 + SAME_BYTES)
+    )
+
+
+def _cheapest(
+    current: Candidate, others: Sequence[Candidate], need: Need, factor: float
+) -> str | None:
+    traffic = replace(need.traffic, requests_per_second=need.traffic.requests_per_second * factor)
+    scaled = replace(need, traffic=traffic)
+    target = _central(need.target)
+    best: tuple[int, str] | None = None
+    for candidate in (current, *others):
+        found = _sized(candidate, scaled, target)
+        if not isinstance(found, Unservable):
+            devices = sum(fleet.devices for fleet in found)
+            best = min(best or (devices, candidate.name), (devices, candidate.name))
+    return best[1] if best else None
+
+
+def _experiment(options: Sequence[Option], need: Need) -> Experiment | None:
+    """Both models on the caller's own requests, for the option that would save most."""
+    baseline, *others = options
+    if baseline.usd_per_month is None:
+        return None
+    saving = [
+        o
+        for o in others
+        if o.usd_per_month is not None
+        and o.fit != "does_not_fit"
+        and o.usd_per_month.value < baseline.usd_per_month.value
+    ]
+    if not saving:
+        return None
+    best = min(saving, key=lambda o: o.usd_per_month.value if o.usd_per_month else math.inf)
+    usd = sum(_trial_usd(option, need) for option in (baseline, best))
+    return Experiment(best.candidate.name, TRIAL_REQUESTS, usd, best.quality.advice)
+
+
+def _trial_usd(option: Option, need: Need) -> float:
+    fleet = option.fleets[0]
+    single = replace(
+        _job(option.candidate, need),
+        tensor=float(fleet.tensor),
+        pipeline=float(fleet.pipeline),
+        concurrency=16.0,
+    )
+    found = estimate(option.candidate.network, option.candidate.accelerator, single)
+    per_million = usd_per_million_output_tokens(found, need.usd_per_device_hour)
+    return float(per_million.value) * TRIAL_REQUESTS * need.output_tokens / 1e6
