@@ -27,6 +27,7 @@ from service.core.architecture.operators import (
     Linear,
     Norm,
     Operator,
+    Parameter,
     Pool,
     Rotary,
     Scan,
@@ -170,7 +171,7 @@ def _expert_output(op: Linear, leaf: Placed, context: Context) -> Kept:
 def _norm(op: Norm, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     residual = context.formats.residual
     width = float(op.width * op.copies)
-    inner = leaf.component == "attention"
+    inner = leaf.component == "attention" or op.kind == "batch"
     entry = flow.width if inner else residual
     out = Flow(False, entry)
     if not context.modules:
@@ -241,7 +242,8 @@ def _fused_rest(op: Attention, context: Context, flow: Flow) -> float:
     rotated = flow.previous is not None and isinstance(flow.previous.operator, Rotary)
     values = op.key_value_heads * op.value_dim
     fused = (op.heads + op.key_value_heads) * op.key_dim + values
-    if not context.modules or not rotated or flow.product != fused:
+    single = op.key_value_heads == 1
+    if not context.modules or not rotated or single or flow.product != fused:
         return 0.0
     return context.formats.compute * (fused - values)
 
@@ -304,7 +306,40 @@ def _pool(op: Pool, _leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, 
 
 def _scan(op: Scan, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
-    return Kept(tensor=4.0 * e * op.width), Flow(False, e)
+    fused = 4.0 * e * op.width
+    written_out = _SCANS.get(op.kind) if context.modules else None
+    return Kept(tensor=written_out(op, e) if written_out else fused), Flow(False, e)
+
+
+def _selective_scan(op: Scan, e: float) -> float:
+    """Mamba as transformers runs it without the `mamba_ssm` kernels.
+
+    A loop over the tokens keeps the decay, the input and the state of each in fp32, and about
+    five tensors of the stream's width.
+    """
+    narrow = e if e < 4.0 else 0.0
+    return (12.0 + narrow) * op.state_elements + 22.0 * op.width
+
+
+SCAN_CHUNK = 256.0
+"""Tokens of a chunk in Mamba-2, as published configurations have it."""
+
+
+def _chunked_scan(op: Scan, e: float) -> float:
+    """Mamba-2 as transformers runs it without kernels.
+
+    Within a chunk each pair of tokens has a decay, a product and their mixture in fp32, and each
+    head five tensors of its state's width.
+    """
+    heads = op.shapes[0][0] if op.shapes else 1
+    state = op.state_elements / op.width
+    return 4.0 * heads * (3.0 * SCAN_CHUNK + 5.0 * state) + 43.0 * op.width
+
+
+_SCANS: Mapping[str, Callable[[Scan, float], float]] = {
+    "mamba": _selective_scan,
+    "mamba2": _chunked_scan,
+}
 
 
 def _nothing(_op: Operator, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
@@ -313,6 +348,13 @@ def _nothing(_op: Operator, _leaf: Placed, context: Context, _flow: Flow) -> tup
 
 def _rotary(_op: Rotary, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
     return Kept(), Flow(False, context.formats.compute)
+
+
+def _parameter(op: Parameter, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
+    """A trained scale of the stream keeps what it multiplies."""
+    scales = context.modules and not leaf.frozen and op.name.startswith(("layer_scale", "lambda"))
+    amount = context.formats.compute * op.shape[-1] if scales and not flow.kept else 0.0
+    return Kept(whole=amount), Flow(False, context.formats.residual)
 
 
 RULES: Mapping[type[Operator], Rule] = {
@@ -324,6 +366,7 @@ RULES: Mapping[type[Operator], Rule] = {
     Convolution: _convolution,
     Scan: _scan,
     Pool: _pool,
+    Parameter: _parameter,
     Rotary: _rotary,
 }
 
@@ -349,6 +392,8 @@ def working(leaf: Placed, context: Context, hidden: int) -> Kept:
     if isinstance(operator, Convolution):
         sides = operator.inputs * operator.input_positions + operator.outputs
         return Kept(whole=e * sides)
+    if isinstance(operator, Scan):
+        return waiting.plus(_scan(operator, leaf, context, Flow())[0])
     if isinstance(operator, Norm):
         return waiting.plus(divided(operator.split, 2.0 * residual * operator.width))
     return waiting

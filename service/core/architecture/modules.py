@@ -61,7 +61,7 @@ _NARROW_SOFTMAX = frozenset(
     """albert bart bert bert-generation big_bird biogpt blenderbot blenderbot-small camembert
     convbert ctrl data2vec-audio data2vec-text data2vec-vision deberta deberta-v2 dinov2 distilbert
     electra ernie esm falcon flaubert fsmt funnel gpt2 gpt_oss hubert ibert levit luke m2m_100
-    marian mbart megatron-bert mobilebert mobilevit mpnet mpt mvp nllb-moe nomic_bert nystromformer
+    marian mbart megatron-bert mobilebert mobilevit mpnet mvp nllb-moe nomic_bert nystromformer
     openai-gpt pegasus plbart prophetnet pvt rembert roberta roberta-prelayernorm roc_bert roformer
     squeezebert swinv2 tapas unispeech wav2vec2 wav2vec2-conformer wavlm whisper xlm xlm-roberta
     xlm-roberta-xl xlnet xmod yolos""".split()

@@ -89,8 +89,9 @@ def entered(leaves: Sequence[Placed], context: Context) -> Flow:
     flow = Flow(False, context.formats.residual)
     for leaf in leaves:
         _, flow = kept(leaf, context, flow)
-    ends = leaves and isinstance(leaves[-1].operator, Activation)
-    return Flow(bool(ends) and flow.kept, context.formats.residual)
+    if leaves and isinstance(leaves[-1].operator, Activation):
+        return Flow(flow.kept, flow.width)
+    return Flow(False, context.formats.residual)
 
 
 def placed(leaf: Placed, amount: Kept, recomputed: bool) -> Saved:
