@@ -114,6 +114,9 @@ class Line:
     key_bias: bool = True
 
 
+WHISPER_LINE = Line(before=True, embedding_norm=False, key_bias=False)
+
+
 def tower_layer(config: Config, tower: str, line: Line, source: Stream | None = None) -> Children:
     """One layer of a tower; a decoder's has cross attention to `source`."""
     hidden, heads = config.integer("d_model"), config.integer(f"{tower}_attention_heads")
@@ -229,43 +232,42 @@ def marian(config: Config) -> Network:
     return seq2seq(config, Line(embedding_norm=False), "MTModel")
 
 
-def whisper(config: Config) -> Network:
-    """WhisperForConditionalGeneration: two convolutions over mel frames, then an encoder."""
-    config = read(config, WHISPER, {"max_position_embeddings": "max_target_positions"})
-    hidden, rows = config.integer("d_model"), config.rows("vocab_size")
-    frames = config.integer("max_source_positions")
-    line = Line(before=True, embedding_norm=False, key_bias=False)
-    tied = config.flag("tie_word_embeddings")
-    dropout = dropped(hidden, probability(config, "dropout"))
+def audio_tower(config: Config) -> Children:
+    """Whisper's encoder: two convolutions over mel frames, then layers on half as many."""
+    hidden, frames = config.integer("d_model"), config.integer("max_source_positions")
+    act = Activation("gelu", hidden, "gelu")
+    first = Convolution("conv1", config.integer("num_mel_bins"), hidden, (3,))
     front = Block(
         "audio_embedding",
         (
-            Block(
-                "conv1",
-                (
-                    Convolution("conv1", config.integer("num_mel_bins"), hidden, (3,)),
-                    Activation("gelu", hidden, "gelu"),
-                ),
-                stream=fixed(2 * frames),
-            ),
+            Block("conv1", (first, act), stream=fixed(2 * frames)),
             Convolution("conv2", hidden, hidden, (3,), input_positions=2.0),
-            Activation("gelu", hidden, "gelu"),
+            act,
             Embedding("embed_positions", frames, hidden),
-            *dropout,
+            *dropped(hidden, probability(config, "dropout")),
         ),
-        stream=fixed(frames),
     )
-    listened = layer(*tower_layer(config, "encoder", line), repeat=config.layers("encoder_layers"))
+    layers = layer(
+        *tower_layer(config, "encoder", WHISPER_LINE), repeat=config.layers("encoder_layers")
+    )
+    blocks = (front, layers, *_ends(config, WHISPER_LINE, "encoder"))
+    return tuple(replace(block, stream=fixed(frames)) for block in blocks)
+
+
+def whisper(config: Config) -> Network:
+    """WhisperForConditionalGeneration: an encoder of sound, a decoder of text."""
+    config = read(config, WHISPER, {"max_position_embeddings": "max_target_positions"})
+    hidden, rows = config.integer("d_model"), config.rows("vocab_size")
+    frames, tied = config.integer("max_source_positions"), config.flag("tie_word_embeddings")
     table = Embedding("embed_tokens", rows, hidden, Split.TENSOR, input=True)
     places = Embedding("embed_positions", config.rows("max_target_positions"), hidden)
-    spoken = tower_layer(config, "decoder", line, fixed(frames))
+    dropout = dropped(hidden, probability(config, "dropout"))
+    spoken = tower_layer(config, "decoder", WHISPER_LINE, fixed(frames))
     parts: Children = (
-        front,
-        replace(listened, stream=fixed(frames)),
-        *(replace(block, stream=fixed(frames)) for block in _ends(config, line, "encoder")),
+        *audio_tower(config),
         Block("embedding", (table, places, *dropout)),
         layer(*spoken, repeat=config.layers("decoder_layers")),
-        *_ends(config, line, "decoder"),
+        *_ends(config, WHISPER_LINE, "decoder"),
     )
     tops: dict[str, Children] = {
         "ForConditionalGeneration": (head(hidden, rows, tied, name="proj_out"),),

@@ -1,7 +1,7 @@
 """Vision transformers: patches of an image through an encoder with norms before each half.
 
 vit (Dosovitskiy et al. 2020, arXiv 2010.11929), deit (2012.12877), dinov2 (2304.07193), ijepa
-(2301.08243), clip (2103.00020), siglip (2303.15343). A sample is one image of the configuration's
+(2301.08243). A sample is one image of the configuration's
 size. Defaults are those of transformers 5.23.0.
 """
 
@@ -22,16 +22,14 @@ from service.core.architecture.families.decoder import (
     layer,
     plain_mlp,
 )
-from service.core.architecture.families.trunk import head_width, labels, probability, read, refuse
+from service.core.architecture.families.pictures import sizes
+from service.core.architecture.families.trunk import head_width, labels, probability, read
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
-    Embedding,
     Linear,
-    Operator,
     Parameter,
-    Split,
 )
 from service.core.architecture.polynomial import Stream, fixed
 
@@ -49,47 +47,6 @@ VIT = {
     "qkv_bias": True,
 }
 DINOV2 = VIT | {"patch_size": 14, "mlp_ratio": 4, "use_swiglu_ffn": False, "use_mask_token": True}
-CLIP_TEXT = {
-    "vocab_size": 49408,
-    "hidden_size": 512,
-    "intermediate_size": 2048,
-    "projection_dim": 512,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 8,
-    "max_position_embeddings": 77,
-    "hidden_act": "quick_gelu",
-    "attention_dropout": 0.0,
-}
-CLIP_VISION = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "projection_dim": 512,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "num_channels": 3,
-    "image_size": 224,
-    "patch_size": 32,
-    "hidden_act": "quick_gelu",
-    "attention_dropout": 0.0,
-}
-SIGLIP_TEXT = CLIP_TEXT | {
-    "vocab_size": 32000,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_attention_heads": 12,
-    "max_position_embeddings": 64,
-    "hidden_act": "gelu_pytorch_tanh",
-}
-SIGLIP_VISION = CLIP_VISION | {"patch_size": 16, "hidden_act": "gelu_pytorch_tanh"}
-
-
-def sizes(config: Config, name: str) -> tuple[int, int]:
-    """Height and width from a number or a pair."""
-    value = config.get(name)
-    if isinstance(value, list | tuple):
-        pair = Config({str(i): size for i, size in enumerate(value)}, path=config.where(name))
-        return pair.integer("0"), pair.integer("1")
-    return config.integer(name), config.integer(name)
 
 
 def patches(config: Config) -> int:
@@ -252,134 +209,9 @@ def dinov2(config: Config) -> Network:
     return _image_network(config, stream, parts, tops, "Model")
 
 
-def clip_vision(config: Config) -> tuple[Block, ...]:
-    """CLIP's image tower, a norm before its first layer and after its last."""
-    hidden, count = config.integer("hidden_size"), patches(config)
-    embedding = Block(
-        "vision_embedding",
-        (
-            Block(
-                "patches",
-                (patch_projection(config, hidden, False, "patch_embedding"),),
-                stream=fixed(count),
-            ),
-            Parameter("class_embedding", (hidden,)),
-            Embedding("position_embedding", count + 1, hidden),
-            norm("pre_layrnorm", hidden),
-        ),
-    )
-    layers = layer(
-        *vision_layer(config, ("layer_norm1", "layer_norm2")),
-        repeat=config.layers("num_hidden_layers"),
-    )
-    last = Block("vision_norm", (norm("post_layernorm", hidden),))
-    return tuple(replace(part, stream=fixed(count + 1)) for part in (embedding, layers, last))
-
-
-def clip_text(config: Config) -> tuple[Block, ...]:
-    """CLIP's text tower."""
-    hidden = config.integer("hidden_size")
-    tables: tuple[Operator, ...] = (
-        Embedding("token_embedding", config.rows("vocab_size"), hidden, Split.TENSOR, input=True),
-        Embedding("position_embedding", config.rows("max_position_embeddings"), hidden),
-    )
-    layers = layer(
-        *vision_layer(config, ("layer_norm1", "layer_norm2"), causal=True),
-        repeat=config.layers("num_hidden_layers"),
-    )
-    last = Block("text_norm", (norm("final_layer_norm", hidden),))
-    return Block("embedding", tables), layers, last
-
-
-def clip(config: Config) -> Network:
-    """CLIPModel: both towers, a projection each and a temperature."""
-    text, vision = (
-        config.section("text_config", CLIP_TEXT),
-        config.section("vision_config", CLIP_VISION),
-    )
-    width = Config(config.data, {"projection_dim": 512}).integer("projection_dim")
-    hidden = text.integer("hidden_size")
-    top = (
-        Linear("visual_projection", vision.integer("hidden_size"), width),
-        Linear("text_projection", hidden, width),
-        Parameter("logit_scale", (1,)),
-    )
-    parts = (*clip_text(text), *clip_vision(vision), Block("head", top, stream=fixed(1)))
-    if on_top(config, {"CLIPModel": ()}, "CLIPModel"):
-        raise refuse(config, "architectures", "CLIPModel")
-    network = encoder(config, hidden, parts)
-    return replace(network, sequence_limit=text.integer("max_position_embeddings"))
-
-
-def clip_text_model(config: Config) -> Network:
-    """CLIPTextModel."""
-    config = read(config, CLIP_TEXT)
-    return encoder(config, config.integer("hidden_size"), clip_text(config))
-
-
-def siglip(config: Config) -> Network:
-    """SiglipModel: both towers, the image's pooled by attention to a learned probe."""
-    text = config.section("text_config", SIGLIP_TEXT)
-    vision = config.section("vision_config", SIGLIP_VISION | {"vision_use_head": True})
-    hidden, width = text.integer("hidden_size"), vision.integer("hidden_size")
-    count = patches(vision)
-    embedding = Block(
-        "vision_embedding",
-        (
-            patch_projection(vision, width, True, "patch_embedding"),
-            Embedding("position_embedding", count, width),
-        ),
-    )
-    layers = layer(
-        *vision_layer(vision, ("layer_norm1", "layer_norm2")),
-        repeat=vision.layers("num_hidden_layers"),
-    )
-    last = Block("vision_norm", (norm("post_layernorm", width),))
-    towers = tuple(replace(part, stream=fixed(count)) for part in (embedding, layers, last))
-    words = clip_text(text)
-    bidirectional = vision_layer(text, ("layer_norm1", "layer_norm2"))
-    words = (words[0], replace(words[1], children=bidirectional), words[2])
-    projection = text.optional("projection_size", 1) or hidden
-    top: tuple[Operator, ...] = (
-        Linear("head", hidden, projection, True),
-        Parameter("logit_scale", (1,)),
-        Parameter("logit_bias", (1,)),
-    )
-    pooled = (_attention_pool(vision, width, count),) if vision.flag("vision_use_head") else ()
-    parts = (*words, *towers, *pooled, Block("head", top, stream=fixed(1)))
-    on_top(config, {"SiglipModel": ()}, "SiglipModel")
-    network = encoder(config, hidden, parts)
-    return replace(network, sequence_limit=text.integer("max_position_embeddings"))
-
-
-def _attention_pool(config: Config, hidden: int, count: int) -> Block:
-    """One learned query attends to all patches."""
-    heads = config.integer("num_attention_heads")
-    shape = AttentionShape(
-        hidden,
-        heads,
-        heads,
-        head_width(config, hidden, heads),
-        bias=True,
-        output_bias=True,
-        rotary=False,
-        causal=False,
-        keys=fixed(count),
-        key_inputs=hidden,
-    )
-    inner = config.integer("intermediate_size")
-    mlp = plain_mlp(hidden, inner, config.text("hidden_act"), names=("fc1", "fc2"))
-    probe = Parameter("probe", (1, 1, hidden))
-    parts = (probe, attention(shape), norm("layernorm", hidden), mlp)
-    return Block("vision_head", parts, stream=fixed(1))
-
-
 FAMILIES = {
-    "clip": clip,
-    "clip_text_model": clip_text_model,
     "deit": deit,
     "dinov2": dinov2,
     "ijepa": ijepa,
-    "siglip": siglip,
     "vit": vit,
 }

@@ -1,0 +1,217 @@
+"""Contrastive pairs of an image tower and a text tower.
+
+clip (Radford et al. 2021, arXiv 2103.00020) and siglip (2303.15343); their towers also stand alone
+and in vision-language models. A sample is one image and one text. Defaults are those of
+transformers 5.23.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from service.core.architecture.families.bert import encoder, norm, on_top
+from service.core.architecture.families.config import Config
+from service.core.architecture.families.decoder import (
+    AttentionShape,
+    attention,
+    layer,
+    plain_mlp,
+)
+from service.core.architecture.families.trunk import head_width, read
+from service.core.architecture.families.vision_transformer import (
+    patch_projection,
+    patches,
+    vision_layer,
+)
+from service.core.architecture.network import Block, Network
+from service.core.architecture.operators import Embedding, Linear, Operator, Parameter, Split
+from service.core.architecture.polynomial import fixed
+
+CLIP_TEXT = {
+    "vocab_size": 49408,
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "projection_dim": 512,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+    "attention_dropout": 0.0,
+}
+CLIP_VISION = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "projection_dim": 512,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "num_channels": 3,
+    "image_size": 224,
+    "patch_size": 32,
+    "hidden_act": "quick_gelu",
+    "attention_dropout": 0.0,
+}
+SIGLIP_TEXT = CLIP_TEXT | {
+    "vocab_size": 32000,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 64,
+    "hidden_act": "gelu_pytorch_tanh",
+}
+SIGLIP_VISION = CLIP_VISION | {
+    "patch_size": 16,
+    "hidden_act": "gelu_pytorch_tanh",
+    "vision_use_head": True,
+}
+
+
+def clip_vision(config: Config) -> tuple[Block, ...]:
+    """CLIP's image tower, a norm before its first layer and after its last."""
+    hidden, count = config.integer("hidden_size"), patches(config)
+    embedding = Block(
+        "vision_embedding",
+        (
+            Block(
+                "patches",
+                (patch_projection(config, hidden, False, "patch_embedding"),),
+                stream=fixed(count),
+            ),
+            Parameter("class_embedding", (hidden,)),
+            Embedding("position_embedding", count + 1, hidden),
+            norm("pre_layrnorm", hidden),
+        ),
+    )
+    layers = layer(
+        *vision_layer(config, ("layer_norm1", "layer_norm2")),
+        repeat=config.layers("num_hidden_layers"),
+    )
+    last = Block("vision_norm", (norm("post_layernorm", hidden),))
+    return tuple(replace(part, stream=fixed(count + 1)) for part in (embedding, layers, last))
+
+
+def clip_text(config: Config) -> tuple[Block, ...]:
+    """CLIP's text tower."""
+    hidden = config.integer("hidden_size")
+    tables: tuple[Operator, ...] = (
+        Embedding("token_embedding", config.rows("vocab_size"), hidden, Split.TENSOR, input=True),
+        Embedding("position_embedding", config.rows("max_position_embeddings"), hidden),
+    )
+    layers = layer(
+        *vision_layer(config, ("layer_norm1", "layer_norm2"), causal=True),
+        repeat=config.layers("num_hidden_layers"),
+    )
+    last = Block("text_norm", (norm("final_layer_norm", hidden),))
+    return Block("embedding", tables), layers, last
+
+
+def clip(config: Config) -> Network:
+    """CLIPModel: both towers, a projection each and a temperature."""
+    text, vision = (
+        config.section("text_config", CLIP_TEXT),
+        config.section("vision_config", CLIP_VISION),
+    )
+    width = Config(config.data, {"projection_dim": 512}).integer("projection_dim")
+    hidden = text.integer("hidden_size")
+    top = (
+        Linear("visual_projection", vision.integer("hidden_size"), width),
+        Linear("text_projection", hidden, width),
+        Parameter("logit_scale", (1,)),
+    )
+    parts = (*clip_text(text), *clip_vision(vision), Block("head", top, stream=fixed(1)))
+    on_top(config, {"CLIPModel": ()}, "CLIPModel")
+    network = encoder(config, hidden, parts)
+    return replace(network, sequence_limit=text.integer("max_position_embeddings"))
+
+
+def clip_text_model(config: Config) -> Network:
+    """CLIPTextModel."""
+    config = read(config, CLIP_TEXT)
+    return encoder(config, config.integer("hidden_size"), clip_text(config))
+
+
+def clip_vision_model(config: Config) -> Network:
+    """CLIPVisionModel."""
+    config = read(config, CLIP_VISION)
+    hidden = config.integer("hidden_size")
+    on_top(config, {"VisionModel": ()}, "VisionModel")
+    return encoder(config, hidden, clip_vision(config), tokens=False)
+
+
+def siglip_vision(config: Config) -> tuple[Block, ...]:
+    """SigLIP's image tower, with its pooling by attention where the config asks for it."""
+    hidden, count = config.integer("hidden_size"), patches(config)
+    embedding = Block(
+        "vision_embedding",
+        (
+            patch_projection(config, hidden, True, "patch_embedding"),
+            Embedding("position_embedding", count, hidden),
+        ),
+    )
+    layers = layer(
+        *vision_layer(config, ("layer_norm1", "layer_norm2")),
+        repeat=config.layers("num_hidden_layers"),
+    )
+    last = Block("vision_norm", (norm("post_layernorm", hidden),))
+    tower = tuple(replace(part, stream=fixed(count)) for part in (embedding, layers, last))
+    if not config.flag("vision_use_head"):
+        return tower
+    return (*tower, _attention_pool(config, hidden, count))
+
+
+def siglip_vision_model(config: Config) -> Network:
+    """SiglipVisionModel."""
+    config = read(config, SIGLIP_VISION)
+    on_top(config, {"VisionModel": ()}, "VisionModel")
+    return encoder(config, config.integer("hidden_size"), siglip_vision(config), tokens=False)
+
+
+def siglip(config: Config) -> Network:
+    """SiglipModel: both towers, the image's pooled by attention to a learned probe."""
+    text = config.section("text_config", SIGLIP_TEXT)
+    vision = config.section("vision_config", SIGLIP_VISION)
+    hidden = text.integer("hidden_size")
+    towers = siglip_vision(vision)
+    words = clip_text(text)
+    bidirectional = vision_layer(text, ("layer_norm1", "layer_norm2"))
+    words = (words[0], replace(words[1], children=bidirectional), words[2])
+    projection = text.optional("projection_size", 1) or hidden
+    top: tuple[Operator, ...] = (
+        Linear("head", hidden, projection, True),
+        Parameter("logit_scale", (1,)),
+        Parameter("logit_bias", (1,)),
+    )
+    parts = (*words, *towers, Block("head", top, stream=fixed(1)))
+    on_top(config, {"SiglipModel": ()}, "SiglipModel")
+    network = encoder(config, hidden, parts)
+    return replace(network, sequence_limit=text.integer("max_position_embeddings"))
+
+
+def _attention_pool(config: Config, hidden: int, count: int) -> Block:
+    """One learned query attends to all patches."""
+    heads = config.integer("num_attention_heads")
+    shape = AttentionShape(
+        hidden,
+        heads,
+        heads,
+        head_width(config, hidden, heads),
+        bias=True,
+        output_bias=True,
+        rotary=False,
+        causal=False,
+        keys=fixed(count),
+        key_inputs=hidden,
+    )
+    inner = config.integer("intermediate_size")
+    mlp = plain_mlp(hidden, inner, config.text("hidden_act"), names=("fc1", "fc2"))
+    probe = Parameter("probe", (1, 1, hidden))
+    parts = (probe, attention(shape), norm("layernorm", hidden), mlp)
+    return Block("vision_head", parts, stream=fixed(1))
+
+
+FAMILIES = {
+    "clip": clip,
+    "clip_text_model": clip_text_model,
+    "clip_vision_model": clip_vision_model,
+    "siglip": siglip,
+    "siglip_vision_model": siglip_vision_model,
+}
