@@ -10,7 +10,15 @@ from service.api import handlers, openapi
 from service.api.lifespan import lifespan
 from service.api.metrics import Metrics
 from service.api.middleware import Alias, BodyGuard, Gate, Observe
-from service.api.routes import accuracy, catalog, compute_optimal, estimates, operations, sweeps
+from service.api.routes import (
+    accuracy,
+    catalog,
+    claims,
+    compute_optimal,
+    estimates,
+    operations,
+    sweeps,
+)
 from service.catalog.store import Store
 from service.settings import Settings
 
@@ -50,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         estimates.router,
         compute_optimal.router,
         sweeps.router,
+        claims.router,
         accuracy.router,
         catalog.router(),
     ):

@@ -7,6 +7,9 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.bounded import Amount, ApiModel, DeviceCount, Name, ParameterCount, Real
+from service.api.responses import Predicted
+from service.api.responses import Provenance as AnswerProvenance
 from service.catalog.facts import Provenance, Slug
 from service.catalog.kinds import (
     AcceleratorFacts,
@@ -17,6 +20,7 @@ from service.catalog.kinds import (
     ReportFacts,
 )
 
+Verdict = Literal["consistent", "inconsistent", "unverifiable"]
 NameInPath = Annotated[
     Slug | None, Field(description="Always in an answer; may be left out of what is sent.")
 ]
@@ -28,6 +32,21 @@ class StampedProvenance(Provenance):
 
     version: int | None = Field(None, description="Set by the catalog; ignored when sent.")
     recorded_at: str | None = Field(None, description="Set by the catalog; ignored when sent.")
+
+
+class PageQuery(BaseModel):
+    """How to leaf through the facts of a kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: str | None = Field(None, max_length=400, description="`next` of the page before.")
+    q: str | None = Field(None, max_length=200, description="Looked for in names and titles.")
+    as_of: datetime.date | None = None
+
+    def filters(self) -> dict[str, object]:
+        """What the payload must hold."""
+        return self.model_dump(exclude=set(PageQuery.model_fields))
 
 
 class ModelDocument(ModelFacts):
@@ -58,11 +77,28 @@ class PriceDocument(PriceFacts):
     provenance: StampedProvenance
 
 
+class ClaimCheck(ApiModel):
+    """One claimed quantity beside ours."""
+
+    quantity: str
+    verdict: Verdict
+    claimed: float | None
+    estimate: Predicted | None = Field(description="Ours; an exact figure has equal bounds.")
+    factor: float | None = Field(description="The larger over the smaller of claim and estimate.")
+    reason: str
+
+
 class ClaimDocument(ClaimFacts):
-    """A published statement."""
+    """A published statement, and what our own estimates say of it."""
 
     name: NameInPath = None
     provenance: StampedProvenance
+    verdict: Verdict | None = Field(None, description="Ours; ignored when sent.")
+    checks: list[ClaimCheck] | None = Field(None, description="Ours; ignored when sent.")
+
+
+class ClaimQuery(PageQuery):
+    """Which claims."""
 
 
 class ReportDocument(ReportFacts):
@@ -90,21 +126,6 @@ class PageOf(BaseModel, Generic[Item]):
 
     items: list[Item]
     next: str | None = Field(description="The cursor of the next page; null on the last.")
-
-
-class PageQuery(BaseModel):
-    """How to leaf through the facts of a kind."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-    cursor: str | None = Field(None, max_length=400, description="`next` of the page before.")
-    q: str | None = Field(None, max_length=200, description="Looked for in names and titles.")
-    as_of: datetime.date | None = None
-
-    def filters(self) -> dict[str, object]:
-        """What the payload must hold."""
-        return self.model_dump(exclude=set(PageQuery.model_fields))
 
 
 Filter = Annotated[str, Field(max_length=200)]
@@ -146,3 +167,38 @@ class ReportQuery(PageQuery):
 
     model: Filter | None = None
     accelerator: Filter | None = None
+
+
+Claimed = Annotated[Real, Field(gt=0, le=1e30)]
+
+
+class ClaimCheckRequest(ApiModel):
+    """What is claimed, and of what."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"parameters": 175000000000, "device_hours": 3200}]}
+    )
+
+    model: Name | None = Field(None, description="A reference model of the catalog.")
+    parameters: ParameterCount | None = None
+    tokens: Amount | None = None
+    accelerator: Name | None = Field(None, description="What the hours are counted on.")
+    devices: DeviceCount | None = None
+    device_hours: Claimed | None = None
+    wall_clock_days: Claimed | None = None
+    memory_bytes: Claimed | None = None
+    energy_kwh: Claimed | None = None
+    kgco2e: Claimed | None = None
+    usd: Claimed | None = None
+    relative_to: Name | None = Field(None, description="The model that it is compared with.")
+    size_reduction: Annotated[Real, Field(ge=0, le=1)] | None = None
+    speedup: Claimed | None = None
+    at_least: bool = Field(False, strict=True, description="The numbers are lower bounds.")
+
+
+class ClaimCheckResponse(ApiModel):
+    """The verdict on a claim."""
+
+    verdict: Verdict
+    checks: list[ClaimCheck]
+    provenance: AnswerProvenance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.api import estimating_serving, estimating_size, mapping, verdicts
@@ -18,6 +18,8 @@ from service.catalog.snapshot import Snapshot
 from service.core import estimate as core
 from service.core import parameters
 from service.core.architecture.network import Network
+from service.core.finetuning import Objective
+from service.core.memory.objectives import held_for
 from service.core.scaling_laws import sizing
 
 SECTIONS = (
@@ -135,6 +137,12 @@ def _evaluated(job: training.TrainingJob, place: places.Place, usd: float | None
     prepared = core.prepare(
         job.network, job.kernels, job.accelerator, int(job.layout.pipeline), job.sequence_length
     )
+    if job.objective != Objective():
+        stages = [
+            (held_for(table, job.objective, job.adapters), stage)
+            for table, stage in prepared.memory_stages
+        ]
+        prepared = replace(prepared, memory_stages=tuple(stages))
     site = core.Site(place.grid, place.pue, place.market, place.marginal, place.wue)
     return core.evaluate(prepared, job.layout, job.tokens, site, usd or 0.0)
 

@@ -20,7 +20,9 @@ AttentionKind = Literal["eager", "sdpa", "flash"]
 Implementation = Literal["fused", "modules"]
 Offload = Literal["none", "optimizer", "parameters"]
 Method = Literal["full", "lora", "qlora"]
-Objective = Literal["sft", "dpo", "ppo", "grpo"]
+Objective = Literal[
+    "sft", "dpo", "dpo-precomputed", "kto", "orpo", "simpo", "ppo", "grpo", "grpo-no-reference"
+]
 Engine = Literal["vllm", "sglang", "tensorrt-llm", "llama.cpp", "transformers"]
 
 

@@ -47,7 +47,7 @@ class SweepRequest(ApiModel):
     columns: list[Pointer] | None = Field(
         None,
         min_length=1,
-        max_length=40,
+        max_length=60,
         description="JSON pointers into the answer; default: memory, time, money, carbon and "
         "the verdict.",
     )

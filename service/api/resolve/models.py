@@ -60,13 +60,18 @@ def resolve(snapshot: Snapshot, spec: ModelSpec, ledger: Ledger) -> Model:
 
 def _from_catalog(snapshot: Snapshot, name: str, ledger: Ledger) -> Network:
     try:
-        fact, network = _catalogued(Catalog(snapshot), name)
+        fact, network = catalogued(snapshot, name)
     except UnknownName as error:
         raise unknown("unknown-model", "/model/name", error) from None
     except ConfigError as error:
         raise at("invalid-model", "/model/name", f"{name}: {error}") from None
     ledger.assume("/model/name", fact.name, "catalog", sourced(fact))
     return network
+
+
+def catalogued(snapshot: Snapshot, name: str) -> tuple[Fact, Network]:
+    """A reference model and its network. Raises UnknownName and ConfigError."""
+    return _catalogued(Catalog(snapshot), name)
 
 
 @lru_cache(maxsize=1024)

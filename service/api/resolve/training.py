@@ -37,7 +37,8 @@ class TrainingJob:
     tokens: float
     """Samples, for a model without tokens."""
     objective: Objective
-    searched: bool
+    adapters: bool
+    """Whether the base is frozen and adapters are trained."""
 
 
 def resolve(
@@ -78,7 +79,7 @@ def resolve(
         sequence,
         tokens,
         objective,
-        request.layout is None,
+        parameters.count(network).trainable < counts.trainable,
     )
 
 
@@ -111,6 +112,12 @@ def _objective(workload: TrainingWorkload, ledger: Ledger) -> Objective:
     if not isinstance(workload, FinetuningWorkload):
         return Objective()
     name = ledger.choose("/workload/objective", workload.objective, "sft", WHY["objective"])
+    if name != "sft":
+        ledger.warn(
+            "objective-time",
+            f"memory holds the further models of {name}; time counts the training of the policy "
+            "alone, without generation or the reference's passes",
+        )
     return OBJECTIVES[name]
 
 

@@ -9,10 +9,12 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
+from service.api import claims
 from service.api.catalog_documents import (
     AcceleratorDocument,
     AcceleratorQuery,
     ClaimDocument,
+    ClaimQuery,
     ModelDocument,
     ModelQuery,
     PageOf,
@@ -28,6 +30,8 @@ from service.api.keys import Writer
 from service.api.problems import FieldError, ProblemError
 from service.api.state import StoreHere, snapshot
 from service.catalog.errors import VersionConflict
+from service.catalog.facts import Fact
+from service.catalog.kinds import ClaimFacts
 from service.catalog.snapshot import Snapshot
 
 IfNoneMatch = Annotated[str | None, Header(max_length=200)]
@@ -47,7 +51,7 @@ def page(response: Response, found: Snapshot, kind: str, query: PageQuery, have:
         problem = FieldError(str(error), parameter="cursor")
         raise ProblemError("invalid-request", str(error), [problem]) from None
     response.headers["ETag"] = tag
-    return {"items": [fact.document() for fact in some.items], "next": some.next}
+    return {"items": [document(fact, found) for fact in some.items], "next": some.next}
 
 
 def one(response: Response, found: Snapshot, kind: str, name: str, have: str | None) -> Any:
@@ -56,7 +60,16 @@ def one(response: Response, found: Snapshot, kind: str, name: str, have: str | N
     if have in (fact.etag, "*"):
         return Response(status_code=304, headers={"ETag": fact.etag})
     response.headers["ETag"] = fact.etag
-    return fact.document()
+    return document(fact, found)
+
+
+def document(fact: Fact, found: Snapshot) -> dict[str, Any]:
+    """A fact as callers see it; a claim with our verdict."""
+    shown = fact.document()
+    if isinstance(fact.payload, ClaimFacts):
+        verdict, checks = claims.check(fact.payload.quantities, found)
+        shown |= {"verdict": verdict, "checks": checks}
+    return shown
 
 
 def expected_version(if_match: str | None) -> int | None:
@@ -84,13 +97,14 @@ def put(
     """Add a version of a fact. Without If-Match only a new fact is written."""
     expected = 0 if if_match is None else expected_version(if_match)
     try:
-        content = document.model_dump(mode="json", exclude_unset=True)
+        ours = {"verdict", "checks"}
+        content = document.model_dump(mode="json", exclude_unset=True, exclude=ours)
         fact = store.put(kind, name, content, expected=expected, by=by)
     except VersionConflict as error:
         if if_match is None:
             raise _needs_if_match() from error
         raise
-    response.status_code = 201 if fact.version == 1 else 200
+    response.status_code = 201 if if_match is None else 200
     response.headers["ETag"] = fact.etag
     return fact.document()
 
@@ -116,7 +130,7 @@ def router() -> APIRouter:
     _add(found, "accelerators", "accelerator", AcceleratorDocument, AcceleratorQuery)
     _add(found, "regions", "region", RegionDocument, RegionQuery)
     _add(found, "prices", "price", PriceDocument, PriceQuery)
-    _add(found, "claims", "claim", ClaimDocument, PageQuery)
+    _add(found, "claims", "claim", ClaimDocument, ClaimQuery)
     _add(found, "reports", "report", ReportDocument, ReportQuery)
     return found
 

@@ -1,0 +1,138 @@
+"""Published claims against our own estimates: the quantities resolved, the core's check asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from service.api.catalog_documents import ClaimCheck
+from service.api.mapping import finite, maybe
+from service.api.resolve import models, places
+from service.api.resolve.ledger import Ledger
+from service.catalog.errors import UnknownName
+from service.catalog.snapshot import Snapshot
+from service.core import claims as core
+from service.core import energy, parameters
+from service.core.architecture.families.config import ConfigError
+from service.core.carbon import EQUIVALENTS
+from service.core.uncertainty import Interval
+
+FULL_WEIGHT, HALF_WEIGHT = 4.0, 2.0
+"""Bytes a parameter that a claim about memory may mean: fp32 and 16-bit weights."""
+TOKENS_PER_PARAMETER = Interval(20.0, 1.7, 200.0)
+"""Of models that were trained and published: GPT-3 had 1.7, Llama 3's smaller ones above 200."""
+YARDSTICK = "a100-sxm4-80gb"
+"""The accelerator that "GPU-hours" are counted on where a claim names none."""
+_CAR = next(entry for entry in EQUIVALENTS if "cars" in entry.name)
+_CARS = re.compile(r"(\d+(?:\.\d+)?) car lifetimes")
+
+
+def check(
+    quantities: Mapping[str, Any], snapshot: Snapshot
+) -> tuple[core.Verdict, list[ClaimCheck]]:
+    """The verdict on a claim, and each of its quantities beside ours."""
+    usable = _usable(quantities)
+    estimates, missing = _estimates(usable, snapshot)
+    checks = core.check_claim(usable, estimates, missing)
+    return core.overall(checks), [_shown(entry) for entry in checks]
+
+
+def _usable(quantities: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The quantities without numbers that are none: rows of the catalog may hold anything."""
+    numbers = {*core.QUANTITIES, "tokens", "devices"}
+    return {name: value for name, value in quantities.items() if name not in numbers or _is(value)}
+
+
+def _is(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0.0 < value < 1e30
+
+
+def _shown(entry: core.Check) -> ClaimCheck:
+    return ClaimCheck(
+        quantity=entry.quantity,
+        verdict=entry.verdict,
+        claimed=entry.claimed,
+        estimate=maybe(entry.estimate),
+        factor=finite(entry.factor),
+        reason=entry.reason,
+    )
+
+
+Figures = dict[str, Interval]
+
+
+def _estimates(quantities: Mapping[str, Any], snapshot: Snapshot) -> tuple[Figures, dict[str, str]]:
+    found: Figures = {}
+    missing = {
+        "speedup": "how much faster depends on device, batch and length, and none is stated",
+        "kgco2e": "no model, hardware and duration are stated to estimate it from",
+    }
+    cars = _CARS.search(str(quantities.get("equivalent", "")))
+    if cars:
+        found["kgco2e"] = _exact(float(cars[1]) * _CAR.kgco2e_each)
+    size = _size(quantities, snapshot, missing)
+    if size is not None:
+        found |= _of_size(size, quantities, snapshot)
+    return found, missing
+
+
+def _size(
+    quantities: Mapping[str, Any], snapshot: Snapshot, missing: dict[str, str]
+) -> tuple[float, bool] | None:
+    """Parameters of the claim's subject, and whether we counted them ourselves."""
+    name = quantities.get("model")
+    if isinstance(name, str):
+        try:
+            _, network = models.catalogued(snapshot, name)
+        except (UnknownName, ConfigError):
+            reason = f"{name[:60]} is not in the catalog and no description is given"
+            missing |= dict.fromkeys(core.QUANTITIES, reason)
+            return None
+        return float(parameters.count(network).total), True
+    layers = quantities.get("layers")
+    if isinstance(layers, list) and all(_is_matrix(layer) for layer in layers):
+        return float(sum(rows * columns for rows, columns in layers)), True
+    given = quantities.get("parameters")
+    return None if given is None else (float(given), False)
+
+
+def _is_matrix(layer: Any) -> bool:
+    return isinstance(layer, list) and len(layer) == 2 and all(_is(size) for size in layer)
+
+
+def _of_size(
+    size: tuple[float, bool], quantities: Mapping[str, Any], snapshot: Snapshot
+) -> Figures:
+    count, counted = size
+    found: Figures = {}
+    if counted:
+        found["parameters"] = _exact(count)
+        weights = count * FULL_WEIGHT
+        found["memory_bytes"] = Interval(weights, count * HALF_WEIGHT, weights)
+    tokens = quantities.get("tokens")
+    seen = TOKENS_PER_PARAMETER.times(count) if tokens is None else _exact(float(tokens))
+    named = snapshot.find("accelerators", str(quantities.get("accelerator") or YARDSTICK))
+    accelerator = places.accelerator(snapshot, named.name if named else YARDSTICK, Ledger())
+    utilization = energy.typical_utilization()
+    peak = accelerator.peak_for("bf16")
+    found["device_hours"] = core.device_hours_from_size(count, seen, peak, utilization)
+    found |= _reduction(count, quantities, snapshot)
+    return found
+
+
+def _reduction(count: float, quantities: Mapping[str, Any], snapshot: Snapshot) -> Figures:
+    other = quantities.get("relative_to")
+    if not isinstance(other, str):
+        return {}
+    try:
+        _, network = models.catalogued(snapshot, other)
+    except (UnknownName, ConfigError):
+        return {}
+    reference = _exact(float(parameters.count(network).total))
+    return {"size_reduction": core.relative_reduction(_exact(count), reference)}
+
+
+def _exact(value: float) -> Interval:
+    return Interval(value, value, value)

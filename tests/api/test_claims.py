@@ -1,0 +1,86 @@
+"""Published claims beside our own estimates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.secrets import WRITE, bearer
+
+
+@pytest.fixture
+def claims(client: httpx.Client) -> dict[str, dict[str, Any]]:
+    items = client.get("/claims?limit=500").json()["items"]
+    return {item["name"]: item for item in items}
+
+
+def test_every_claim_has_a_verdict_with_its_reasons(claims: dict[str, dict[str, Any]]) -> None:
+    assert len(claims) > 30
+    for claim in claims.values():
+        assert claim["verdict"] in ("consistent", "inconsistent", "unverifiable")
+        assert all(check["reason"] for check in claim["checks"])
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("resnet-50-size", "consistent"),
+        ("gpt-3-175b", "consistent"),
+        ("bert-base-110m", "consistent"),
+        ("distilbert-size", "consistent"),
+        ("five-cars", "consistent"),
+        ("gpu-hours-175b", "inconsistent"),
+        ("gpu-hours-6b", "inconsistent"),
+        ("transformer-xl-size", "inconsistent"),
+        ("inception-v3-size", "inconsistent"),
+        ("megatron-lm-size", "inconsistent"),
+        ("claude-175b", "unverifiable"),
+        ("perplexity-175b", "unverifiable"),
+        ("days-175b", "unverifiable"),
+    ],
+)
+def test_verdicts_on_what_our_users_read(
+    claims: dict[str, dict[str, Any]], name: str, verdict: str
+) -> None:
+    assert claims[name]["verdict"] == verdict
+
+
+def test_175_billion_parameters_in_3200_hours_is_off_by_hundreds(client: httpx.Client) -> None:
+    claim = {"parameters": 175_000_000_000, "tokens": 3e11, "device_hours": 3_200}
+    answer = client.post("/claims/check", json=claim).json()
+    check = answer["checks"][0]
+    assert (answer["verdict"], check["quantity"]) == ("inconsistent", "device_hours")
+    assert check["factor"] > 100
+    assert check["estimate"]["low"] > 3_200
+
+
+def test_a_closed_subject_is_unverifiable_and_says_why(client: httpx.Client) -> None:
+    claim = {"model": "a-model-that-nobody-describes", "parameters": 10**12}
+    answer = client.post("/claims/check", json=claim).json()
+    assert answer["verdict"] == "unverifiable"
+    assert "not in the catalog" in answer["checks"][0]["reason"]
+
+
+def test_a_claim_without_a_quantity_is_refused(client: httpx.Client) -> None:
+    answer = client.post("/claims/check", json={"model": "gpt-2"})
+    assert answer.status_code == 422
+    unknown = client.post("/claims/check", json={"usd": 1, "accelerator": "h100-sxn"})
+    assert unknown.json()["errors"][0]["pointer"] == "/accelerator"
+
+
+def test_a_claim_that_was_read_can_be_sent_back_and_nonsense_in_one_harms_nobody(
+    keyed: httpx.Client,
+) -> None:
+    read = keyed.get("/claims/resnet-50-size")
+    headers = bearer(WRITE) | {"If-Match": read.headers["etag"]}
+    assert keyed.put("/claims/resnet-50-size", json=read.json(), headers=headers).status_code == 200
+    odd = {
+        "statement": "nonsense",
+        "published": "a test",
+        "quantities": {"parameters": "many", "layers": [["a"]], "model": 7, "usd": -1},
+        "provenance": {"source": "a test", "licence": "none"},
+    }
+    assert keyed.put("/claims/odd", json=odd, headers=bearer(WRITE)).status_code == 201
+    assert keyed.get("/claims/odd").json()["verdict"] == "unverifiable"

@@ -1,0 +1,112 @@
+"""POST /sweep: the same numbers as single estimates, in columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import httpx
+import pytest
+
+from service.api.sweep_columns import GETTERS
+from tests.api.test_estimate import FULL, ask
+
+BASE = FULL | {"layout": {"tensor": 2, "zero_stage": 1}}
+AXES: dict[str, list[Any]] = {
+    "/hardware/count": [64, 128],
+    "/hardware/accelerator": ["h100-sxm", "a100-sxm4-80gb"],
+    "/workload/tokens": [1e12, 2e12],
+    "/site/region": ["gcp/us-central1", "gcp/europe-west4"],
+}
+
+
+def sweep(client: httpx.Client, **body: Any) -> dict[str, Any]:
+    answer = client.post("/sweep", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def resolved(document: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        document = document[part]
+    return document
+
+
+def placed(body: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
+    section, field = pointer.split("/")[1:]
+    return body | {section: body[section] | {field: value}}
+
+
+def test_every_row_is_the_estimate_of_that_request(client: httpx.Client) -> None:
+    found = sweep(client, base=BASE, axes=AXES, columns=list(GETTERS))
+    assert (found["rows"], found["refused"]) == (16, 0)
+    for row in range(0, 16, 3):
+        body = BASE
+        for pointer in AXES:
+            body = placed(body, pointer, found["columns"][pointer][row])
+        single = ask(client, body)
+        for pointer in GETTERS:
+            expected = resolved(single, pointer)
+            exact = isinstance(expected, str)
+            wanted = expected if exact else pytest.approx(expected, rel=1e-12)
+            assert found["columns"][pointer][row] == wanted, pointer
+
+
+def test_the_last_axis_varies_fastest(client: httpx.Client) -> None:
+    axes = {"/hardware/count": [8, 16], "/hardware/accelerator": ["h100-sxm", "a100-sxm4-80gb"]}
+    columns = sweep(client, base=BASE, axes=axes)["columns"]
+    assert columns["/hardware/count"] == [8, 8, 16, 16]
+    assert columns["/hardware/accelerator"] == ["h100-sxm", "a100-sxm4-80gb"] * 2
+
+
+def test_combinations_that_make_no_sense_are_counted_and_null(client: httpx.Client) -> None:
+    axes = {"/layout/tensor": [2, 3, 4]}
+    found = sweep(client, base=BASE, axes=axes, columns=["/cost/usd/value", "/verdict/admission"])
+    assert found["refused"] == 1
+    assert [value is None for value in found["columns"]["/cost/usd/value"]] == [False, True, False]
+    assert found["columns"]["/verdict/admission"][1] is None
+
+
+def test_the_same_table_comes_as_csv(client: httpx.Client) -> None:
+    body = {"base": BASE, "axes": {"/hardware/count": [64, 128]}}
+    answer = client.post("/sweep", json=body, headers={"accept": "text/csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    columns = client.post("/sweep", json=body).json()["columns"]
+    assert [float(row["/cost/usd/value"]) for row in rows] == columns["/cost/usd/value"]
+
+
+def test_a_hundred_thousand_rows_are_answered(client: httpx.Client) -> None:
+    axes = {
+        "/hardware/count": [64, 128, 256, 512, 1024],
+        "/workload/tokens": [1e12 + 1e9 * i for i in range(2_000)],
+        "/pricing/usd_per_device_hour": [float(i) for i in range(1, 11)],
+    }
+    found = sweep(client, base=BASE, axes=axes, columns=["/cost/usd/value"])
+    assert (found["rows"], found["refused"]) == (100_000, 0)
+    assert len(found["columns"]["/cost/usd/value"]) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"axes": {}}, "/axes"),
+        ({"axes": {"/workload/tokens": []}}, "/axes/~1workload~1tokens"),
+        ({"axes": {"/workload/tokens": [1e12, -1]}}, "/axes/~1workload~1tokens/1"),
+        ({"axes": {"/workload/tokenz": [1]}}, "/workload/tokenz"),
+        ({"columns": ["/cost/eur"]}, "/columns/0"),
+        ({"columns": ["/memory/peak_bytes"]}, "/columns/0"),
+        ({"axes": {"/workload/tokens": [1e12] * 2_000, "/site/pue": [1.1] * 3_000}}, "/axes"),
+        ({"axes": {"/workload/sequence_length": list(range(1, 6_000))}}, "/axes"),
+        ({"base": {"model": {"kind": "size", "parameters": 1000}}}, "/base"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_wrong_sweeps_get_problems_before_any_work(
+    client: httpx.Client, change: dict[str, Any], pointer: str
+) -> None:
+    body = {"base": BASE, "axes": {"/hardware/count": [64]}} | change
+    answer = client.post("/sweep", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
