@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from service.calibration import published_hours
 from service.calibration.rows import BacktestRow
 from service.calibration.throughput_rows import Job, accelerator, jobs
 from service.core import throughput
@@ -256,15 +257,27 @@ def fit() -> dict[str, Any]:
             factors.setdefault(effect.level, {})[effect.name] = number
         else:
             shared[effect.name] = number
-    kept = {name: document()[name] for name in ("generations", "ceilings", "goodput")}
+    kept = {name: document()[name] for name in ("generations", "ceilings")}
     return {
         "id": "throughput-1",
         **kept,
+        "shares": shares(),
         "prior": shared,
         "factors": dict(sorted(factors.items())),
         "intervals": intervals(),
         "rows": dict(Counter(job.source for job in jobs() if job.source not in APART)),
         "not_fitted": APART,
+    }
+
+
+def shares() -> dict[str, Any]:
+    """Step time over billed hours; see `throughput.billed_factor`."""
+    runs = published_hours.runs()
+    return {
+        "given_node": {"value": 0.95, "low": 0.80, "high": 1.0},
+        "given_cluster": {"value": 0.87, "low": 0.65, "high": 0.95},
+        "searched_node": published_hours.reached(runs, node=True),
+        "searched_cluster": published_hours.reached(runs, node=False),
     }
 
 
@@ -321,7 +334,7 @@ def backtest() -> list[BacktestRow]:
                 accelerator=job.accelerator,
             )
         )
-    return rows
+    return rows + published_hours.backtest()
 
 
 def summary(found: Sequence[BacktestRow]) -> dict[str, dict[str, float]]:

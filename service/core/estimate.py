@@ -159,7 +159,7 @@ def evaluate(
     at_peak = layout.devices * job.device.peak_flops
     utilization = minimum_of(seconds.inverse(batch * job.sample_flops / at_peak), 1.0)
     steps = tokens / step_tokens
-    wall_clock = product(seconds, throughput.billed_factor()).times(steps)
+    wall_clock = product(seconds, throughput.billed_factor(layout, job.device)).times(steps)
     hours = wall_clock.times(layout.devices / 3600.0)
     used = energy.training_energy(
         hours,

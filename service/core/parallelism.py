@@ -33,6 +33,8 @@ class Layout:
     micro_batch_size: Number = 1.0
     global_batch_size: Number = 1.0
     """Samples an optimizer step."""
+    searched: Number = 0.0
+    """1 where nobody gave the layout and the fastest one found stands for it."""
 
     @property
     def data(self) -> Number:

@@ -290,7 +290,7 @@ def best_layout(
     if not options:
         return None
     code, _, layout, recomputation = min(options, key=lambda option: option[:2])
-    return _plain(layout), recomputation, int(code)
+    return replace(_plain(layout), searched=1.0), recomputation, int(code)
 
 
 def _plain(layout: Layout) -> Layout:
