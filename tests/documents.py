@@ -82,12 +82,38 @@ def architectures() -> str:
     )
 
 
+QUANTITIES = {
+    "peak_bytes": "peak memory of training and fine-tuning",
+    "step_seconds": "time of an optimizer step",
+    "energy_kwh": "energy of a run",
+    "seconds_per_output_token": "time between output tokens",
+    "prefill_seconds": "time of a prompt",
+}
+
+
+def accuracy() -> str:
+    """The back-test in short, from its record."""
+    from service.calibration import backtest
+    from service.calibration.rows import summary
+
+    unseen = [row for row in backtest.recorded() if row.set_aside]
+    found = summary(unseen, lambda row: row.quantity)
+    lines = [
+        f"| {name} | {s.rows} | {s.median:.1%} | {s.p90:.1%} | {s.coverage:.0%} |"
+        for quantity, name in QUANTITIES.items()
+        if (s := found.get(quantity))
+    ]
+    head = "| quantity | rows not seen by the fit | median error | p90 | inside the 90 % interval |"
+    return "\n".join([head, "| --- | --- | --- | --- | --- |", *lines])
+
+
 def readme(text: str, ask: Callable[[Any], Any]) -> str:
     """The README with its example answered by a live service."""
     from service.core.architecture.families import registry
 
     text = replaced(text, "request", curl())
     text = replaced(text, "answer", shown(ask(REQUEST)))
+    text = replaced(text, "accuracy", accuracy())
     return re.sub(r"lists the \S+ that are", f"lists the {len(registry.builders())} that are", text)
 
 

@@ -1,0 +1,173 @@
+"""The pages in a real Chromium, against a live server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="no Chromium with its driver: the pages are not tested"
+)
+CONFIG = Path(__file__).parents[1] / "data/truth/configs/llama3_2_1b.json"
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--force-prefers-reduced-motion",
+)  # fmt: skip
+
+
+def opened(width: int, height: int, folder: Path, *extra: str) -> webdriver.Chrome:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(BROWSER)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS, *extra, f"--window-size={width},{height}", f"--user-data-dir={folder}"):
+        options.add_argument(flag)
+    return webdriver.Chrome(options, Service(DRIVER))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    driver = opened(1300, 1000, tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+def text(driver: webdriver.Chrome, selector: str) -> str:
+    """The text of an element, once it is there and no work is going on."""
+
+    def ready(found: webdriver.Chrome) -> str | None:
+        busy = found.find_element(By.ID, "busy").text
+        elements = found.find_elements(By.CSS_SELECTOR, selector)
+        return elements[0].text if elements and "…" not in busy else None
+
+    found = WebDriverWait(driver, 60).until(ready)
+    assert isinstance(found, str)
+    return found
+
+
+def link(url: str, request: dict[str, object]) -> str:
+    return f"{url}/#{quote(json.dumps(request))}"
+
+
+def go(driver: webdriver.Chrome, address: str) -> None:
+    """Open an address anew, even one that differs only behind the hash."""
+    driver.get("about:blank")
+    driver.get(address)
+
+
+TOO_LARGE = {
+    "model": {"kind": "catalog", "name": "llama-3.1-70b"},
+    "workload": {"kind": "pretraining"},
+    "hardware": {"accelerator": "h100-sxm", "count": 8},
+}
+
+
+def test_a_pasted_config_gets_a_verdict(browser: webdriver.Chrome, server_url: str) -> None:
+    go(browser, server_url)
+    text(browser, ".verdict")
+    field = browser.find_element(By.ID, "config")
+    browser.execute_script("arguments[0].value = arguments[1]", field, CONFIG.read_text())
+    browser.find_element(By.CSS_SELECTOR, "button.primary").click()
+    WebDriverWait(browser, 60).until(lambda d: "1.24 billion" in d.page_source)
+    assert text(browser, ".verdict") in ("It fits", "At risk: the interval straddles the limit")
+    assert browser.find_elements(By.CSS_SELECTOR, ".plot svg")
+
+
+def test_a_change_is_applied_and_makes_the_job_fit(
+    browser: webdriver.Chrome, server_url: str
+) -> None:
+    go(browser, link(server_url, TOO_LARGE))
+    assert text(browser, ".verdict") == "It does not fit"
+    browser.find_element(By.CSS_SELECTOR, "ul.changes button").click()
+    WebDriverWait(browser, 60).until(lambda d: text(d, ".verdict") != "It does not fit")
+    assert text(browser, ".verdict").startswith(("It fits", "At risk"))
+
+
+def test_a_permalink_restores_the_whole_state(browser: webdriver.Chrome, server_url: str) -> None:
+    request = {
+        "model": {"kind": "catalog", "name": "gpt-2"},
+        "workload": {"kind": "pretraining", "tokens": 1e9, "micro_batch_size": 4},
+        "hardware": {"accelerator": "a100-sxm4-80gb", "count": 2},
+        "site": {"region": "gcp/us-central1"},
+    }
+    go(browser, link(server_url, request))
+    text(browser, ".verdict")
+    values = {
+        name: browser.find_element(By.ID, name).get_attribute("value")
+        for name in ("model", "tokens", "micro_batch_size", "accelerator", "count", "region")
+    }
+    assert values == {
+        "model": "gpt-2",
+        "tokens": "1000000000",
+        "micro_batch_size": "4",
+        "accelerator": "a100-sxm4-80gb",
+        "count": "2",
+        "region": "gcp/us-central1",
+    }
+    assert json.loads(browser.execute_script("return decodeURIComponent(location.hash.slice(1))"))
+
+
+def test_an_error_names_the_field(browser: webdriver.Chrome, server_url: str) -> None:
+    wrong = TOO_LARGE | {"hardware": {"accelerator": "h1000"}}
+    go(browser, link(server_url, wrong))
+    shown = text(browser, ".problem")
+    assert "/hardware/accelerator" in shown
+    assert "did you mean" in shown
+    browser.get_log("browser")  # the 422 itself, which the browser logs
+
+
+def test_the_form_works_by_keyboard_alone(browser: webdriver.Chrome, server_url: str) -> None:
+    go(browser, server_url)
+    text(browser, ".verdict")
+    field = browser.find_element(By.ID, "model")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys("gpt-2")
+    field.send_keys(Keys.ENTER)
+    WebDriverWait(browser, 60).until(lambda d: "124 million" in d.page_source)
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.tag_name in ("a", "input", "textarea", "button")
+
+
+@pytest.mark.parametrize("path", ["/", "/catalog", "/record"])
+def test_a_page_asks_nobody_else_and_logs_no_error(
+    browser: webdriver.Chrome, server_url: str, path: str
+) -> None:
+    browser.get_log("browser")
+    go(browser, server_url + path)
+    WebDriverWait(browser, 60).until(
+        lambda d: d.find_element(By.ID, "busy").text in ("",) or "facts" in d.page_source
+    )
+    text(browser, "h1")
+    script = "return performance.getEntriesByType('resource').map((e) => e.name)"
+    hosts = {urlsplit(name).netloc for name in browser.execute_script(script)}
+    assert hosts <= {urlsplit(server_url).netloc, ""}
+    assert [line["message"] for line in browser.get_log("browser")] == []
+
+
+def test_dark_mode_and_a_phone_leave_nothing_outside_the_screen(
+    server_url: str, tmp_path: Path
+) -> None:
+    driver = opened(500, 900, tmp_path / "profile", "--force-dark-mode")
+    try:
+        driver.get(server_url)
+        text(driver, ".verdict")
+        width = driver.execute_script("return document.documentElement.scrollWidth")
+        assert width <= driver.execute_script("return window.innerWidth")
+        dark = driver.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches")
+        ground = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        red = int(ground.split("(")[1].split(",")[0])
+        assert dark == (red < 128)
+    finally:
+        driver.quit()
