@@ -106,6 +106,7 @@ _QUESTIONS = {
     "training-time": "how long training takes",
     "carbon": "energy and emissions",
     "compute-optimal": "the best size for a budget",
+    "layouts": "the best parallel layouts under caps",
     "sweep": "every combination of some fields",
 }
 _VERBS: Mapping[str, Callable[[settings.Settings, argparse.Namespace], int]] = {

@@ -16,6 +16,7 @@ from service.api.routes import (
     claims,
     compute_optimal,
     estimates,
+    layouts,
     operations,
     sweeps,
 )
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         estimates.router,
         compute_optimal.router,
         sweeps.router,
+        layouts.router,
         claims.router,
         accuracy.router,
         catalog.router(),

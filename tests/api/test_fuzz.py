@@ -56,6 +56,8 @@ CASES = [
     ("/sweep", SWEEP),
     ("/compute-optimal", OPTIMAL),
     ("/estimate/batch", {"requests": [FULL, CONFIG]}),
+    ("/layouts", {"request": TUNING, "devices": [8, 16], "caps": {"usd": 1e9, "devices": 32}}),
+    ("/claims/check", {"model": "gpt-2", "parameters": 10**9, "device_hours": 3, "devices": 8}),
 ]
 
 hostile = st.one_of(

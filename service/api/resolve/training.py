@@ -41,10 +41,47 @@ class TrainingJob:
     """Whether the base is frozen and adapters are trained."""
 
 
+@dataclass(frozen=True)
+class OpenJob:
+    """A training job whose layout is not chosen yet."""
+
+    question: Question
+    tokens: float
+    objective: Objective
+    adapters: bool
+    recomputations: tuple[str, ...]
+    """The one that was asked for, or all that may be chosen."""
+    micro_batch_size: int | None
+    batch_is_given: bool
+
+
 def resolve(
     network: Network, request: EstimateRequest, accelerator: Accelerator, ledger: Ledger
 ) -> TrainingJob:
     """The job of a request; what it leaves out is filled in and recorded."""
+    job = described(network, request, accelerator, ledger)
+    layout, recomputation = _layout(request, job, ledger)
+    if not job.batch_is_given:
+        why = WHY["global_batch_size"]
+        ledger.assume("/workload/global_batch_size", int(layout.global_batch_size), "default", why)
+    question = job.question
+    realisable.check(question.network, layout, question.sequence_length)
+    return TrainingJob(
+        question.network,
+        accelerator,
+        replace(question.kernels, recomputation=recomputation),
+        layout,
+        question.sequence_length,
+        job.tokens,
+        job.objective,
+        job.adapters,
+    )
+
+
+def described(
+    network: Network, request: EstimateRequest, accelerator: Accelerator, ledger: Ledger
+) -> OpenJob:
+    """Everything of a request's job but its layout."""
     workload = request.workload
     if workload is None:
         ledger.assume("/workload/kind", "pretraining", "default", WHY["workload"])
@@ -54,32 +91,21 @@ def resolve(
     sequence = _sequence_length(network, workload, ledger)
     tokens = _tokens(network, workload, sequence, ledger)
     objective = _objective(workload, ledger)
-    network = _trained(network, workload, ledger)
-    kernels = _kernels(workload, ledger)
+    trained = _trained(network, workload, ledger)
     batch = workload.global_batch_size
-    if batch is None:
-        finetuning = isinstance(workload, FinetuningWorkload)
-        batch = (
-            defaults.FINETUNING_BATCH
-            if finetuning
-            else defaults.global_batch_size(network, counts, sequence)
-        )
-    layout, kernels = _layout(
-        request, network, accelerator, kernels, sequence, batch, workload, ledger
-    )
-    if workload.global_batch_size is None:
-        why = WHY["global_batch_size"]
-        ledger.assume("/workload/global_batch_size", int(layout.global_batch_size), "default", why)
-    realisable.check(network, layout, sequence)
-    return TrainingJob(
-        network,
-        accelerator,
-        kernels,
-        layout,
-        sequence,
+    if batch is None and isinstance(workload, FinetuningWorkload):
+        batch = defaults.FINETUNING_BATCH
+    batch = batch or defaults.global_batch_size(network, counts, sequence)
+    kernels = _kernels(workload, ledger)
+    chosen = workload.recomputation
+    return OpenJob(
+        Question(trained, kernels, accelerator, sequence, float(batch)),
         tokens,
         objective,
-        parameters.count(network).trainable < counts.trainable,
+        parameters.count(trained).trainable < counts.trainable,
+        RECOMPUTATIONS if chosen is None else (chosen,),
+        workload.micro_batch_size,
+        workload.global_batch_size is not None,
     )
 
 
@@ -167,58 +193,44 @@ def _kernels(workload: TrainingWorkload, ledger: Ledger) -> Kernels:
     return Kernels(**values)
 
 
-def _layout(
-    request: EstimateRequest,
-    network: Network,
-    accelerator: Accelerator,
-    kernels: Kernels,
-    sequence: float,
-    batch: int,
-    workload: TrainingWorkload,
-    ledger: Ledger,
-) -> tuple[Layout, Kernels]:
+def _layout(request: EstimateRequest, job: OpenJob, ledger: Ledger) -> tuple[Layout, str]:
+    """The layout and the recomputation: those that were asked for, or the best."""
     count = request.hardware.count if request.hardware else None
     if request.layout is not None:
-        if workload.recomputation is None:
-            ledger.assume("/workload/recomputation", "none", "default", WHY["recomputation"])
-        return _given(request.layout, count, batch, workload, ledger), kernels
-    question = Question(network, kernels, accelerator, sequence, float(batch))
-    recomputations = (workload.recomputation,) if workload.recomputation else RECOMPUTATIONS
-    found = choose(question, count, workload.micro_batch_size, recomputations)
+        recomputation = job.question.kernels.recomputation
+        if len(job.recomputations) > 1:
+            why = WHY["recomputation"]
+            ledger.assume("/workload/recomputation", recomputation, "default", why)
+        return _given(request.layout, count, job, ledger), recomputation
+    found = choose(job.question, count, job.micro_batch_size, job.recomputations)
     if found is None:
         detail = (
-            f"no layout of {count or 1} devices divides the {batch} samples of a step evenly; "
-            "change global_batch_size, micro_batch_size or count"
+            f"no layout of {count or 1} devices divides the {job.question.global_batch_size:g} "
+            "samples of a step evenly; change global_batch_size, micro_batch_size or count"
         )
         raise at("impossible-layout", "/workload/global_batch_size", detail)
-    _record(found, count, workload, ledger)
-    return found.layout, replace(kernels, recomputation=found.recomputation)
+    _record(found, count, job, ledger)
+    return found.layout, found.recomputation
 
 
-def _record(found: Chosen, count: int | None, workload: TrainingWorkload, ledger: Ledger) -> None:
+def _record(found: Chosen, count: int | None, job: OpenJob, ledger: Ledger) -> None:
     layout, why = found.layout, WHY["chosen" if count is None else "chosen_layout"]
     if count is None:
         ledger.assume("/hardware/count", int(layout.devices), "search", why)
     degrees = {name: int(getattr(layout, name)) for name in _DEGREES if getattr(layout, name) > 1}
     degrees["zero_stage"] = int(layout.zero_stage)
     ledger.assume("/layout", degrees, "search", why)
-    if workload.micro_batch_size is None:
+    if job.micro_batch_size is None:
         size = int(layout.micro_batch_size)
         ledger.assume("/workload/micro_batch_size", size, "search", why)
-    if workload.recomputation is None:
+    if len(job.recomputations) > 1:
         ledger.assume("/workload/recomputation", found.recomputation, "search", why)
 
 
 _DEGREES = ("tensor", "pipeline", "context", "expert")
 
 
-def _given(
-    spec: LayoutSpec,
-    count: int | None,
-    batch: int,
-    workload: TrainingWorkload,
-    ledger: Ledger,
-) -> Layout:
+def _given(spec: LayoutSpec, count: int | None, job: OpenJob, ledger: Ledger) -> Layout:
     """The layout that was asked for; degrees that are left out are 1."""
     degrees = {
         name: ledger.choose(f"/layout/{name}", getattr(spec, name), 1, WHY["degree"])
@@ -228,7 +240,7 @@ def _given(
     devices = ledger.choose("/hardware/count", count, replica, WHY["count_of_layout"])
     zero = ledger.choose("/layout/zero_stage", spec.zero_stage, 1, WHY["zero_stage"])
     micro = ledger.choose(
-        "/workload/micro_batch_size", workload.micro_batch_size, 1, WHY["micro_batch_size"]
+        "/workload/micro_batch_size", job.micro_batch_size, 1, WHY["micro_batch_size"]
     )
     sequence_parallel = ledger.choose(
         "/layout/sequence_parallel",
@@ -236,8 +248,8 @@ def _given(
         degrees["tensor"] > 1,
         WHY["sequence_parallel"],
     )
-    step = micro * max(devices // replica, 1)
-    if workload.global_batch_size is None:
+    batch, step = job.question.global_batch_size, micro * max(devices // replica, 1)
+    if not job.batch_is_given:
         batch = max(round(batch / step), 1) * step
     return Layout(
         devices=float(devices),
