@@ -191,7 +191,8 @@ function showSize(answer) {
     ["Training compute", answer.compute?.training_flops, flops],
     ["Optimal parameters", found.parameters, count],
     ["Optimal tokens", found.tokens, count],
-    ["Tokens a parameter, optimal", found.tokens_per_parameter, plain],
+    ["Tokens a parameter, here", found.tokens_per_parameter, plain],
+    ["Tokens a parameter, optimal", found.optimal_tokens_per_parameter, plain],
   ]);
   return part;
 }
