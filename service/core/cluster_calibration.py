@@ -1,0 +1,113 @@
+"""What a cluster's own runs say of the general model: one factor a quantity, with its interval.
+
+The log-ratios of observed to predicted figures of a cluster scatter around one log-factor that
+the cluster owns. Both are unknown beforehand: the factor has a Student-t prior around 1 whose
+spread comes from the general interval, the scatter a log-normal one, and a run's deviation is
+Student-t too, so that an absurd run counts for little. The posterior is summed on a grid: nothing
+is sampled, equal runs give equal answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from service.core.numeric import FloatArray
+
+NORMAL_90 = 1.6449
+"""Half-width of a normal's 90 % interval, in standard deviations."""
+SPREAD_SHARE = 0.6
+"""Spread of clusters' factors over the general spread; the rest is scatter within a cluster."""
+SCATTER_SHARE = 0.45
+"""Median scatter of a cluster's runs over the general spread, before any run is seen."""
+SCATTER_DOUBT = 0.8
+"""Log standard deviation of that scatter."""
+LEAST_SPREAD = 0.1
+"""No general interval is taken to be tighter; log units."""
+FURTHEST = 4.6
+"""Largest log-ratio that is looked at (a factor of 100); what lies beyond is as absurd as that."""
+_SCATTERS = np.linspace(-2.5, 2.5, 25)
+_COARSE, _FINE = 461, 161
+
+
+class Correction(NamedTuple):
+    """How a general prediction becomes the cluster's."""
+
+    factor: float
+    """Of the predicted value; 1 leaves it."""
+    low: float
+    """Log-ratio of the interval's lower end to the corrected value, not above 0."""
+    high: float
+    """Log-ratio of the upper end, not below 0."""
+    runs: int
+    """Runs that counted."""
+
+
+def correction(log_ratios: Sequence[float], bounds: tuple[float, float]) -> Correction:
+    """The correction from `log(observed / predicted)` of each run.
+
+    `bounds`: log-ratios of the general 90 % interval, which stands where there is no run. The
+    interval is for the next run of the cluster: its factor and its runs' scatter together.
+    """
+    if not log_ratios:
+        return Correction(1.0, *bounds, 0)
+    seen = np.clip(np.asarray(log_ratios, dtype=np.float64), -FURTHEST, FURTHEST)
+    spread = max((bounds[1] - bounds[0]) / (2.0 * NORMAL_90), LEAST_SPREAD)
+    coarse = np.linspace(-FURTHEST, FURTHEST, _COARSE)
+    mean, deviation = _moments(coarse, _posterior(coarse, seen, spread))
+    reach = max(8.0 * deviation, 2.0 * (coarse[1] - coarse[0]))
+    fine = np.linspace(mean - reach, mean + reach, _FINE)
+    weights = _posterior(fine, seen, spread)
+    mean, _ = _moments(fine, weights)
+    low, high = (_quantile(share, fine, weights, spread) for share in (0.05, 0.95))
+    return Correction(float(np.exp(mean)), min(low - mean, 0.0), max(high - mean, 0.0), len(seen))
+
+
+def _scales(spread: float) -> FloatArray:
+    scales: FloatArray = SCATTER_SHARE * spread * np.exp(SCATTER_DOUBT * _SCATTERS)
+    return scales
+
+
+def _posterior(factors: FloatArray, seen: FloatArray, spread: float) -> FloatArray:
+    """Weights that sum to 1 over (log-factor, scatter)."""
+    scales = _scales(spread)
+    total = _log_density(factors / (SPREAD_SHARE * spread))[:, None] - 0.5 * _SCATTERS**2
+    for ratio in seen:
+        total = total + _log_density((ratio - factors[:, None]) / scales) - np.log(scales)
+    weights: FloatArray = np.exp(total - total.max())
+    return weights / weights.sum()
+
+
+def _log_density(deviation: FloatArray) -> FloatArray:
+    """Student-t with 4 degrees of freedom, up to a constant."""
+    density: FloatArray = -2.5 * np.log1p(deviation * deviation / 4.0)
+    return density
+
+
+def _share_below(deviation: FloatArray) -> FloatArray:
+    """Cumulative distribution of Student-t with 4 degrees of freedom (Shaw 2006, equation 36)."""
+    size = 1.0 + deviation * deviation / 4.0
+    share: FloatArray = 0.5 + 0.375 * deviation / np.sqrt(size) * (
+        1.0 - deviation * deviation / (12.0 * size)
+    )
+    return share
+
+
+def _moments(factors: FloatArray, weights: FloatArray) -> tuple[float, float]:
+    """Mean and standard deviation of the log-factor."""
+    by_factor = weights.sum(axis=1)
+    mean = float(factors @ by_factor)
+    return mean, float(np.sqrt(((factors - mean) ** 2) @ by_factor))
+
+
+def _quantile(share: float, factors: FloatArray, weights: FloatArray, spread: float) -> float:
+    """The log-ratio below which this share of the cluster's next runs lies, by bisection."""
+    scales = _scales(spread)
+    low, high = -3.0 * FURTHEST, 3.0 * FURTHEST
+    while high - low > 1e-6:
+        middle = 0.5 * (low + high)
+        below = float((weights * _share_below((middle - factors[:, None]) / scales)).sum())
+        low, high = (middle, high) if below < share else (low, middle)
+    return 0.5 * (low + high)
