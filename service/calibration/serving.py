@@ -12,13 +12,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from service.calibration import serving_first_token
-from service.calibration.rows import BacktestRow
+from service.calibration.rows import BacktestRow, summary, table
 from service.calibration.serving_pool import Array, Pool, Stacked, centre
 from service.calibration.serving_rows import Row, first_token_rows, rows
 from service.core.serving.calibration import FITTED, LEVELS, SHARES
@@ -267,22 +266,6 @@ def _backtest_row(judged: Judged, bounds: tuple[float, float]) -> BacktestRow:
     )
 
 
-def summary(found: Sequence[BacktestRow]) -> dict[str, dict[str, float]]:
-    """Rows, median and mean error, and coverage by source and quantity."""
-    groups: dict[str, list[BacktestRow]] = {}
-    for row in found:
-        groups.setdefault(f"{row.source}: {row.quantity}", []).append(row)
-    return {
-        name: {
-            "rows": len(group),
-            "median_error": median(abs(row.error) for row in group),
-            "mean_error": fmean(abs(row.error) for row in group),
-            "coverage": fmean(row.inside for row in group),
-        }
-        for name, group in sorted(groups.items())
-    }
-
-
 def _rounded(values: Array) -> list[float]:
     return [round(float(value), 4) for value in values]
 
@@ -293,8 +276,12 @@ def write(document: Mapping[str, Any], path: Path | None = None) -> None:
     target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
-    fresh, predictions = fit()
+def main() -> None:
+    """Fit, write and print the back-test."""
+    fresh, judged = fit()
     write(fresh)
-    for name, figures in summary(backtest_rows(predictions)).items():
-        print(name, {key: round(value, 3) for key, value in figures.items()})
+    print(table(summary(backtest_rows(judged), lambda row: f"{row.source}: {row.quantity}")))
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from service.core.hardware import Device
 from service.core.kv_cache import BLOCK_TOKENS
-from service.core.numeric import Number, ceil, floor, maximum, where
+from service.core.numeric import Number, ceil, floor, maximum, minimum, where
 from service.core.serving.load import Replica
 from service.core.serving.tables import ServingTable
 
@@ -25,23 +25,30 @@ class Budget:
     """Tokens of one scheduled pass, which size the workspace."""
     sequences: float
     """Sequences that one step may hold."""
+    sampled: float
+    """Sequences whose logits the workspace holds."""
     fixed_bytes: float
     """Context, graphs and libraries of one device."""
+    tensor_bytes: float
+    """What communication adds as soon as a replica is divided over devices."""
     source: str
 
 
-BUDGETS: Mapping[str, Budget] = {
-    "vllm": Budget(0.9, "total", 8192, 1024, 0.75e9, "gpu_memory_utilization of 0.9 of all"),
-    "sglang": Budget(0.88, "static", 8192, 1024, 0.75e9, "mem_fraction_static, workspaces apart"),
-    "tensorrt-llm": Budget(
-        0.9, "free", 8192, 2048, 1.5e9, "free_gpu_memory_fraction of 0.9 of what is left"
-    ),
-    "llama.cpp": Budget(1.0, "total", 512, 1, 0.6e9, "all that is there; micro-batches of 512"),
-    "transformers": Budget(1.0, "total", 2048, 64, 0.8e9, "all that is there"),
-}
-"""Defaults of the engines as their documentation and start-up logs of 2024 to 2026 give them."""
+USABLE = 0.985
+"""Of the nominal memory, what a process finds: start-up logs say 23.58 of 24, 79.22 of 80 GiB."""
 
-DEFAULT_BUDGET = Budget(0.9, "total", 8192, 1024, 1.0e9, "as of a server engine")
+BUDGETS: Mapping[str, Budget] = {
+    "vllm": Budget(0.9, "total", 8192, 1024, 1024, 0.75e9, 1.5e9, "gpu_memory_utilization 0.9"),
+    "sglang": Budget(0.88, "static", 8192, 1024, 256, 0.75e9, 1.0e9, "mem_fraction_static 0.88"),
+    "tensorrt-llm": Budget(
+        0.9, "free", 8192, 2048, 256, 1.5e9, 0.0, "free_gpu_memory_fraction 0.9"
+    ),
+    "llama.cpp": Budget(1.0, "total", 512, 1, 1, 0.6e9, 0.0, "all that is there"),
+    "transformers": Budget(1.0, "total", 2048, 64, 64, 0.8e9, 0.0, "all that is there"),
+}
+"""Defaults of the engines' documentation; fixed parts as start-up logs of 2024 and 2025 show."""
+
+DEFAULT_BUDGET = Budget(0.9, "total", 8192, 1024, 256, 1.0e9, 1.0e9, "as of a server engine")
 
 
 def budget(engine: str) -> Budget:
@@ -59,16 +66,16 @@ def workspace_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Numb
 
     `tokens (4 f / t + 4 d)` with f the widest intermediate of a token and 16-bit values, which is
     what start-up logs of vLLM show for Llama-3.1-8B (111 kB a token at f = 14,336); logits are
-    held in 16 and 32 bits.
+    held in 16 bits and, twice, in 32.
     """
     passing = rule.batched_tokens * (8.0 * table.widest / replica.tensor + 4.0 * table.hidden)
-    seats = where(rule.sequences < 256.0, rule.sequences, 256.0)
-    return passing + seats * 6.0 * table.vocabulary / replica.tensor
+    return passing + rule.sampled * 10.0 * table.vocabulary / replica.tensor
 
 
 def reserved_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Number:
     """What is neither weights nor cache: context, graphs, workspaces; bytes a device."""
-    return rule.fixed_bytes + workspace_bytes(table, replica, rule)
+    divided = where(replica.tensor > 1.0, rule.tensor_bytes, 0.0)
+    return rule.fixed_bytes + divided + workspace_bytes(table, replica, rule)
 
 
 def cache_bytes_per_sequence(table: ServingTable, replica: Replica, tokens: Number) -> Number:
@@ -91,16 +98,14 @@ def _blocks(tokens: Number) -> Number:
 
 def capacity_bytes(table: ServingTable, replica: Replica, device: Device, rule: Budget) -> Number:
     """What weights, caches and workspaces may take together on one device."""
-    everything = device.memory_bytes * rule.fraction
+    usable = device.memory_bytes * USABLE
     if rule.of == "total":
-        return everything
+        return usable * rule.fraction
     reserved = reserved_bytes(table, replica, rule)
     if rule.of == "static":
-        return where(
-            everything + reserved < device.memory_bytes, everything + reserved, device.memory_bytes
-        )
+        return minimum(usable * rule.fraction + reserved, usable)
     kept = weights_bytes_per_device(table, replica) + reserved
-    return kept + maximum(device.memory_bytes - kept, 0.0) * rule.fraction
+    return kept + maximum(usable - kept, 0.0) * rule.fraction
 
 
 def cache_budget_bytes(

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from service.calibration import reference
+from service.core import serving
+from service.core.alternatives import Candidate, Comparison, Need, Option, compare
+from service.core.diminishing import ladder
+from service.core.quality_evidence import TASKS, evidence, findings, technique
+from service.core.serving.fleet import Target, Traffic
+
+H100 = reference.accelerator("h100-sxm")
+
+
+def candidate(name: str, model: str, weights: str = "bf16", family: str = "llama") -> Candidate:
+    return Candidate(name, family, reference.network(model), H100, weights)
+
+
+CURRENT = candidate("70b", "llama-3.1-70b")
+SMALLER = replace(candidate("8b", "llama-3.1-8b"), techniques=("smaller",))
+OTHERS = (
+    candidate("70b-fp8", "llama-3.1-70b", "fp8"),
+    candidate("70b-awq", "llama-3.1-70b", "awq-int4-g128"),
+    SMALLER,
+    replace(SMALLER, name="8b-lora", techniques=("smaller", "adapter"), making_usd=300.0),
+    replace(SMALLER, name="cascade", escalates_to=CURRENT, escalated_share=0.3),
+    replace(candidate("27b", "gemma-2-27b", family="gemma"), techniques=("smaller",)),
+)
+NEED = Need(Traffic(10.0), Target(seconds_per_token=0.1), 1_000.0, 300.0, "knowledge", 2.5, 400.0)
+
+
+@pytest.fixture(scope="module")
+def compared() -> Comparison:
+    return compare(CURRENT, OTHERS, NEED)
+
+
+def option(compared: Comparison, name: str) -> Option:
+    return next(o for o in compared.options if o.candidate.name == name)
+
+
+def test_the_model_in_use_comes_first_and_each_candidate_is_answered(compared: Comparison) -> None:
+    assert [o.candidate.name for o in compared.options] == ["70b", *(c.name for c in OTHERS)]
+    assert all(o.fit in ("fits", "at_risk", "does_not_fit") for o in compared.options)
+
+
+def test_whole_devices_are_paid_by_the_month(compared: Comparison) -> None:
+    for found in compared.options:
+        assert found.usd_per_month is not None
+        assert found.usd_per_month.value == pytest.approx(found.devices * 2.5 * 730.5)
+        assert found.usd_per_million_output_tokens is not None
+        tokens = 10.0 * 300.0 * 730.5 * 3_600.0
+        assert found.usd_per_million_output_tokens.value * tokens / 1e6 == pytest.approx(
+            found.usd_per_month.value
+        )
+
+
+def test_a_cascade_pays_for_both_of_its_fleets(compared: Comparison) -> None:
+    small, both = option(compared, "8b"), option(compared, "cascade")
+    assert len(both.fleets) == 2
+    assert both.fleets[0].devices == small.devices
+    assert small.devices < both.devices < option(compared, "70b").devices
+
+
+def test_making_is_paid_back_by_what_is_saved(compared: Comparison) -> None:
+    tuned, plain = option(compared, "8b-lora"), option(compared, "8b")
+    base = option(compared, "70b")
+    assert tuned.usd_per_month is not None
+    assert base.usd_per_month is not None
+    saved = base.usd_per_month.value - tuned.usd_per_month.value
+    assert tuned.payback_months == pytest.approx(300.0 / saved)
+    assert plain.payback_months == 0.0
+    assert base.payback_months is None
+
+
+def test_what_saves_nothing_never_pays_back() -> None:
+    dear = replace(candidate("405b", "llama-3.1-405b", "fp8"), making_usd=1.0)
+    found = option(compare(CURRENT, (dear,), NEED), "405b")
+    assert found.payback_months == math.inf
+
+
+def test_an_option_is_ruled_out_only_by_one_that_is_known_to_be_as_good(
+    compared: Comparison,
+) -> None:
+    """AWQ costs more devices here than fp8 of the same model, which has more bits: ruled out."""
+    assert "70b-awq" not in compared.undominated
+    assert {"70b", "70b-fp8", "8b", "27b"} <= set(compared.undominated)
+
+
+def test_another_family_is_never_ruled_out_by_money_alone(compared: Comparison) -> None:
+    small, other = option(compared, "8b"), option(compared, "27b")
+    assert small.usd_per_month is not None
+    assert other.usd_per_month is not None
+    assert small.usd_per_month.value < other.usd_per_month.value
+    assert "27b" in compared.undominated
+
+
+def test_a_larger_model_in_fewer_bits_is_listed_beside_a_smaller_one(compared: Comparison) -> None:
+    assert ("27b", "70b-awq") in compared.beside
+    sizes = {o.candidate.name: o for o in compared.options}
+    for small, large in compared.beside:
+        assert sizes[large].parameters > sizes[small].parameters
+        assert sizes[large].stored_bytes <= 1.25 * sizes[small].stored_bytes
+
+
+def test_what_would_change_the_answer_is_said_for_other_rates(compared: Comparison) -> None:
+    assert [factor for factor, _ in compared.cheapest_by_rate] == [0.1, 0.3, 1.0, 3.0, 10.0]
+    assert all(name is not None for _, name in compared.cheapest_by_rate)
+
+
+def test_one_experiment_is_recommended_with_its_price(compared: Comparison) -> None:
+    found = compared.experiment
+    assert found is not None
+    assert found.candidate in {"8b", "8b-lora"}
+    assert 0 < found.usd < 100
+    assert found.requests == 2_000
+    assert "measure this" in found.why
+
+
+def test_nothing_is_recommended_where_nothing_is_saved() -> None:
+    assert compare(SMALLER, (CURRENT,), NEED).experiment is None
+
+
+def test_devices_at_hand_are_a_limit() -> None:
+    found = compare(CURRENT, (SMALLER,), replace(NEED, devices_at_hand=2))
+    assert option(found, "70b").fit == "does_not_fit"
+    assert option(found, "70b").reason.startswith("needs ")
+    assert option(found, "8b").fit == "fits"
+    assert found.undominated == ("8b",)
+
+
+def test_an_impossible_latency_is_named_and_a_narrow_one_is_at_risk() -> None:
+    never = compare(CURRENT, (), replace(NEED, target=Target(seconds_per_token=1e-5)))
+    assert (never.options[0].fit, never.options[0].reason) == ("does_not_fit", "latency")
+    assert never.options[0].usd_per_month is None
+    central = compare(CURRENT, (), NEED).options[0].fleets[0].at_peak.decode_seconds_per_token
+    single = replace(NEED.target, seconds_per_token=central.value * 0.6)
+    assert compare(CURRENT, (), replace(NEED, target=single)).options[0].fit in (
+        "at_risk",
+        "does_not_fit",
+    )
+
+
+# --- evidence for quality
+
+
+def test_each_finding_has_its_source_its_limits_and_a_known_task() -> None:
+    assert len(findings()) > 15
+    for found in findings():
+        assert found.source
+        assert found.limits
+        assert found.confidence
+        assert set(found.tasks) <= set(TASKS)
+        assert found.parameters[0] <= found.parameters[1]
+        assert "not verified" not in found.how_read.lower()
+
+
+def test_evidence_for_another_task_says_measure_this() -> None:
+    found = evidence(("gguf",), "agentic", "llama", 8e9)
+    assert found.matched
+    assert not found.measured_on_task
+    assert found.advice.startswith("measure this on agentic")
+
+
+def test_evidence_for_the_task_and_size_is_found_first() -> None:
+    found = evidence(("gguf",), "language-modelling", "llama", 70e9)
+    assert found.measured_on_task
+    assert found.matched[0].finding.id in {"quant_llama2_70b_gguf", "quant_llama3_70b_gguf"}
+    assert found.matched[0].distance == 0
+
+
+def test_no_finding_says_that_a_smaller_model_is_as_good() -> None:
+    for task in TASKS:
+        assert not evidence(("smaller",), task, "llama", 70e9).measured_on_task
+
+
+def test_a_technique_without_evidence_is_not_covered_by_the_other() -> None:
+    both = evidence(("fp8", "smaller"), "knowledge", "llama", 70e9)
+    assert evidence(("fp8",), "knowledge", "llama", 70e9).measured_on_task
+    assert not both.measured_on_task
+
+
+def test_classification_results_are_not_lent_to_generation() -> None:
+    found = evidence(("distilled",), "chat", "bert", 110e6)
+    assert not found.measured_on_task
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [
+        ("bf16", None),
+        ("fp32", None),
+        ("gguf:F16", None),
+        ("gguf:Q4_K_M", "gguf"),
+        ("gptq-int4-g128", "gptq"),
+        ("nf4-double", "nf4"),
+        ("fp8-block", "fp8"),
+    ],
+)
+def test_the_technique_of_a_format(weights: str, name: str | None) -> None:
+    assert technique(weights) == name
+
+
+# --- half and a quarter of the size
+
+
+def test_each_halving_gives_up_more_loss_and_saves_less() -> None:
+    job = serving.ServingJob(concurrency=16.0)
+    rungs = ladder(reference.network("llama-3.1-8b"), H100, job, 15e12)
+    assert [r.factor for r in rungs] == [1.0, 0.5, 0.25]
+    assert rungs[0].loss_added == 0.0
+    added = [r.loss_added for r in rungs]
+    assert added[2] - added[1] > added[1] > 0
+    peaks = [r.serving.memory.peak_bytes for r in rungs]
+    assert peaks[0] - peaks[1] > peaks[1] - peaks[2] > 0
+    speeds = [r.serving.output_tokens_per_second.value for r in rungs]
+    assert speeds[0] < speeds[1] < speeds[2] < 4 * speeds[0]
+
+
+def test_the_full_size_of_the_ladder_is_the_model_itself() -> None:
+    job, llama = serving.ServingJob(concurrency=16.0), reference.network("llama-3.1-8b")
+    assert ladder(llama, H100, job, 15e12)[0].serving == serving.estimate(llama, H100, job)
