@@ -45,6 +45,15 @@ class Correction(NamedTuple):
     """Runs that counted."""
 
 
+class Corrections(NamedTuple):
+    """What a cluster's runs say of each quantity; None where none observed it."""
+
+    memory: Correction | None = None
+    time: Correction | None = None
+    power: Correction | None = None
+    """Energy beyond what the corrected time explains."""
+
+
 def correction(log_ratios: Sequence[float], bounds: tuple[float, float]) -> Correction:
     """The correction from `log(observed / predicted)` of each run.
 
@@ -77,7 +86,8 @@ def _posterior(factors: FloatArray, seen: FloatArray, spread: float) -> FloatArr
     for ratio in seen:
         total = total + _log_density((ratio - factors[:, None]) / scales) - np.log(scales)
     weights: FloatArray = np.exp(total - total.max())
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def _log_density(deviation: FloatArray) -> FloatArray:

@@ -134,17 +134,19 @@ def device_watts(
     slope: Number,
     compute_share: Number = 1.0,
     bandwidth_share: Number | None = None,
+    residual: Interval | None = None,
 ) -> Interval:
     """IT power per device, its share of the node included, while the job runs; W.
 
-    The interval joins the spread of the utilisation with the residuals of measured runs.
+    The interval joins the spread of the utilisation with the residuals of measured runs, or with
+    a cluster's own `residual`.
     """
     value, low, high = (
         envelope.limit_watts * step_power_share(u, slope, compute_share, bandwidth_share)
         + envelope.host_watts
         for u in utilization
     )
-    return product(Interval(value, low, high), power_residual())
+    return product(Interval(value, low, high), residual or power_residual())
 
 
 def power_residual() -> Interval:
@@ -180,13 +182,15 @@ def training_energy(
     bandwidth_share: Number | None = None,
     idle_device_hours: Number = 0.0,
     programme_factor: Number = 1.0,
+    residual: Interval | None = None,
 ) -> EnergyParts:
     """Energy from device-hours and hardware; kWh. PUE is applied here, once.
 
     `idle_device_hours` are reserved and unused. `programme_factor` multiplies the job by the
-    runs around it (failed runs, sweeps, post-training); 1 leaves them out.
+    runs around it (failed runs, sweeps, post-training); 1 leaves them out. `residual`: observed
+    over predicted power of a cluster's own runs, instead of that of measured runs in general.
     """
-    it_watts = device_watts(envelope, utilization, slope, compute_share, bandwidth_share)
+    it_watts = device_watts(envelope, utilization, slope, compute_share, bandwidth_share, residual)
     busy = product(device_hours, it_watts).times(1e-3 * (1.0 + coefficient("network_share")))
     idle = idle_device_hours * (envelope.idle_watts + envelope.host_watts) / 1e3
     run = busy.plus(idle)

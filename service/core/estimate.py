@@ -7,13 +7,14 @@ on numbers alone, so the same lines answer one request (floats) and a sweep (arr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from service.core import compute, energy, memory, throughput
 from service.core.architecture.network import Network
 from service.core.carbon import Operational, Water, embodied_kgco2e, operational, water
+from service.core.cluster_calibration import Corrections
 from service.core.cost import cost_usd
 from service.core.energy import EnergyParts, PowerEnvelope
 from service.core.hardware import Accelerator, Device
@@ -66,6 +67,11 @@ class Prepared:
     memory_bounds: tuple[Number, Number]
     time_bounds: tuple[Number, Number]
     """Log-ratios of the calibrated 90 % intervals."""
+    power_residual: Interval
+    """Observed over predicted power."""
+    memory_factor: Number = 1.0
+    time_factor: Number = 1.0
+    """What a cluster's own runs multiply the peak and the step by."""
 
 
 @lru_cache(maxsize=1024)
@@ -100,12 +106,27 @@ def prepare(
         tokens_per_sample=sequence_length if network.tokens else 1.0,
         memory_bounds=memory.bounds(kernels.implementation),
         time_bounds=throughput.bounds(accelerator),
+        power_residual=energy.power_residual(),
     )
 
 
 def _card(accelerator: Accelerator) -> Interval:
     low, central, high = accelerator.embodied_kgco2e
     return Interval(central, low, high)
+
+
+def corrected(job: Prepared, own: Corrections) -> Prepared:
+    """The job as a cluster's own runs correct it; floats."""
+    if own.memory is not None:
+        bounds = (own.memory.low, own.memory.high)
+        job = replace(job, memory_factor=own.memory.factor, memory_bounds=bounds)
+    if own.time is not None:
+        bounds = (own.time.low, own.time.high)
+        job = replace(job, time_factor=own.time.factor, time_bounds=bounds)
+    if own.power is not None:
+        residual = relative(own.power.factor, own.power.low, own.power.high)
+        job = replace(job, power_residual=residual)
+    return job
 
 
 @dataclass(frozen=True)
@@ -151,9 +172,9 @@ def evaluate(
     `held`: the outcome of `worst_memory` where it is known already.
     """
     parts, stage = held or worst_memory(job, layout)
-    peak = relative(parts.peak, *job.memory_bounds)
+    peak = relative(parts.peak * job.memory_factor, *job.memory_bounds)
     step = throughput.step(job.work, job.state_bytes, layout, job.device, job.coefficients)
-    seconds = relative(step.total_seconds, *job.time_bounds)
+    seconds = relative(step.total_seconds * job.time_factor, *job.time_bounds)
     batch = layout.global_batch_size
     step_tokens = batch * job.tokens_per_sample
     at_peak = layout.devices * job.device.peak_flops
@@ -168,6 +189,7 @@ def evaluate(
         job.power_slope,
         site.pue,
         minimum(step.compute_seconds / step.total_seconds, 1.0),
+        residual=job.power_residual,
     )
     emitted = operational(used.total_kwh, site.grid, site.market, site.marginal)
     made = embodied_kgco2e(hours.value, job.card_kgco2e, SERVER_SHARE_KGCO2E)
