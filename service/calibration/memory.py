@@ -11,17 +11,16 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
 
 from service.calibration.memory_rows import Job, jobs
-from service.calibration.rows import BacktestRow
+from service.calibration.rows import BacktestRow, summary, table
 from service.core import memory
 from service.core.memory import calibration
 
@@ -153,25 +152,6 @@ def backtest() -> list[BacktestRow]:
     return result
 
 
-def summary(
-    found: Sequence[BacktestRow], key: Callable[[BacktestRow], str] = lambda row: row.source
-) -> dict[str, dict[str, float]]:
-    """Rows, median, p90 and worst absolute error, bias and coverage by source."""
-    result = {}
-    for name in sorted({key(row) for row in found}):
-        members = [row for row in found if key(row) == name]
-        errors = np.abs([row.error for row in members])
-        result[name] = {
-            "rows": float(len(members)),
-            "median": float(np.median(errors)),
-            "p90": float(np.quantile(errors, 0.9)),
-            "worst": float(errors.max()),
-            "bias": median(row.error for row in members),
-            "coverage": float(np.mean([row.inside for row in members])),
-        }
-    return result
-
-
 def write(path: Path | None = None) -> None:
     """Fits again and writes the calibration file."""
     target = path or Path(str(files("service.core").joinpath("calibration_data/memory.json")))
@@ -182,8 +162,7 @@ def write(path: Path | None = None) -> None:
 def main() -> None:
     """Fits, writes and prints the back-test."""
     write()
-    for source, figures in summary(backtest()).items():
-        print(f"{source:18}", "  ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+    print(table(summary(backtest())))
 
 
 if __name__ == "__main__":

@@ -242,8 +242,8 @@ def _fused_rest(op: Attention, context: Context, flow: Flow) -> float:
     rotated = flow.previous is not None and isinstance(flow.previous.operator, Rotary)
     values = op.key_value_heads * op.value_dim
     fused = (op.heads + op.key_value_heads) * op.key_dim + values
-    single = op.key_value_heads == 1
-    if not context.modules or not rotated or single or flow.product != fused:
+    copied = op.key_value_heads == 1 or context.traits.copied_values
+    if not context.modules or not rotated or copied or flow.product != fused:
         return 0.0
     return context.formats.compute * (fused - values)
 
@@ -371,7 +371,7 @@ RULES: Mapping[type[Operator], Rule] = {
 }
 
 
-def working(leaf: Placed, context: Context, hidden: int) -> Kept:
+def working(leaf: Placed, context: Context, hidden: float) -> Kept:
     """Gradients of activations alive while the leaf runs backward, for one position.
 
     Those of its output and its input, and the residual stream's, which waits (`hidden` wide).

@@ -29,6 +29,8 @@ class Traits(NamedTuple):
     """Queries are laid out head by head, and flash attention's output with them, so that the
     output projection makes a copy."""
 
+    copied_values: bool = False
+    """Values out of a fused projection are copied rather than viewed."""
     narrow_softmax: bool = False
     """Attention that writes its scores out takes the softmax in their own format."""
 
@@ -50,7 +52,7 @@ _TRAITS: Mapping[str, Traits] = {
     "gemma3_text": Traits("gemma"),
     "vaultgemma": Traits("gemma", score_cap=True, logit_cap=True),
     "gpt_neox": Traits(twin_norms=True),
-    "litgpt": _NARROW_LOSS,
+    "litgpt": _NARROW_LOSS._replace(copied_values=True),
     "qwen": _NARROW_LOSS,
     "t5": Traits("t5", logits_fp32=False),
     "whisper": _NARROW_LOSS._replace(contiguous_queries=True),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from service.core.architecture.activations import Context, working
 from service.core.architecture.network import Placed
+from service.core.architecture.operators import Activation, Convolution
 from service.core.memory.calibration import coefficients
 from service.core.memory.saved import Saved, entered, layer_input, placed, traced
 from service.core.memory.states import (
@@ -77,9 +78,10 @@ def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site)
     steps = traced(leaves, context, entered(leaves, context))
     total = Saved()
     worst, worst_size = Moment(Saved()), -1.0
+    hidden = _stream_width(leaves, context, site)
     for leaf, amount in steps:
         total = total.plus(amount)
-        alive = placed(leaf, working(leaf, context, site.hidden), recomputed=False)
+        alive = placed(leaf, working(leaf, context, hidden), recomputed=False)
         gradient, _ = weight_amounts([leaf], context, site)
         moment = Moment(total.plus(alive), weights=sum_of(gradient, dequantised([leaf], site)))
         size = _nominal(moment, 1.0, NOMINAL_SEQUENCES[1])
@@ -91,6 +93,17 @@ def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site)
         worst = worst._replace(held=worst.held.plus(entry), weights=sum_of(cached, worst.weights))
         return Layers(entry, worst, gradients, NOTHING, count)
     return Layers(total, worst, gradients, cached, count)
+
+
+def _stream_width(leaves: Sequence[Placed], context: Context, site: Site) -> float:
+    """Elements of the residual stream, in its format.
+
+    That of a convolutional layer has the layer's own width and the format of its products.
+    """
+    widths = [leaf.operator.outputs for leaf in leaves if isinstance(leaf.operator, Convolution)]
+    if not widths or not isinstance(leaves[-1].operator, Activation):
+        return float(site.hidden)
+    return widths[-1] * context.formats.compute / context.formats.residual
 
 
 def weight_amounts(

@@ -93,8 +93,11 @@ folded(tables.cache_clear)
 
 
 def _traits(network: Network) -> Traits:
-    """How the family is written. Adapters in fp32 train under autocast, which takes the loss in
-    fp32; beside a GPTQ or AWQ base they follow its 16 bits instead."""
+    """How the family is written, with the loss that its adapters bring.
+
+    Adapters in fp32 train under autocast, which takes the loss in fp32; beside a GPTQ or AWQ base
+    they follow its 16 bits instead.
+    """
     found = traits(network.model_type, network.causal)
     wide = any(
         isinstance(leaf.operator, Linear) and leaf.operator.adapter == "fp32"
