@@ -12,6 +12,7 @@ from service.api.metrics import Metrics
 from service.api.middleware import Alias, BodyGuard, Gate, Observe
 from service.api.routes import (
     accuracy,
+    bulk,
     catalog,
     claims,
     compute_optimal,
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         layouts.router,
         claims.router,
         accuracy.router,
+        bulk.router,
         catalog.router(),
     ):
         app.include_router(router)
