@@ -8,17 +8,16 @@ node classes; TPU envelopes, host included, on Patterson et al. 2021 and PaLM.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from service.calibration.kernel_power import AWAKE_SHARE, FAMILIES, Floats, Kernels
-from service.calibration.rows import BacktestRow
+from service.calibration.rows import BacktestRow, summary, table
 from service.calibration.training_power import (
     Row,
     by_accelerator,
@@ -143,8 +142,8 @@ def backtest() -> list[BacktestRow]:
 def _kernel_rows() -> list[BacktestRow]:
     kernels = Kernels(rows("kernel_power"))
     found = []
-    for table in sorted(set(kernels.table)):
-        own = kernels.table == table
+    for source in sorted(set(kernels.table)):
+        own = kernels.table == source
         value = kernels.predict(kernels.fit(~own), own)
         low, high = np.quantile(kernels.residuals_left_out(~own), [0.05, 0.95])
         for i, centre in zip(np.flatnonzero(own), value, strict=True):
@@ -159,7 +158,7 @@ def _kernel_rows() -> list[BacktestRow]:
                     high=min(float(centre + high), 1.0),
                     set_aside=True,
                     family=FAMILIES[kernels.family[i]],
-                    accelerator=table.split("__")[0],
+                    accelerator=source.split("__")[0],
                 )
             )
     return found
@@ -267,32 +266,19 @@ def _row(
     )
 
 
-def summary(found: Sequence[BacktestRow]) -> dict[str, dict[str, float]]:
-    """Median and largest error, and coverage of the set-aside rows, by source."""
-    groups: dict[str, list[BacktestRow]] = {}
-    for row in found:
-        groups.setdefault(row.source, []).append(row)
-    return {
-        source: {
-            "rows": len(group),
-            "median_error": median(abs(row.error) for row in group),
-            "largest_error": max(abs(row.error) for row in group),
-            "set_aside": sum(row.set_aside for row in group),
-            "coverage": fmean([row.inside for row in group if row.set_aside] or [math.nan]),
-        }
-        for source, group in groups.items()
-    }
-
-
 def write(path: Path | None = None) -> None:
     """Fit again and write the coefficients file."""
     target = path or Path(str(files("service.core"))) / "calibration_data" / "energy.json"
     target.write_text(json.dumps(fit(), indent=2) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Fit, write and print the back-test."""
     write()
     energy.document.cache_clear()
     energy.coefficient.cache_clear()
-    for name, figures in summary(backtest()).items():
-        print(name, {key: round(value, 3) for key, value in figures.items()})
+    print(table(summary(backtest())))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from service.calibration import published_hours
-from service.calibration.rows import BacktestRow
+from service.calibration.rows import BacktestRow, summary, table
 from service.calibration.throughput_rows import Job, accelerator, jobs
 from service.core import throughput
 from service.core.hardware import Device
@@ -337,23 +337,6 @@ def backtest() -> list[BacktestRow]:
     return rows + published_hours.backtest()
 
 
-def summary(found: Sequence[BacktestRow]) -> dict[str, dict[str, float]]:
-    """Error and coverage by source."""
-    result = {}
-    for source in dict.fromkeys(row.source for row in found):
-        errors = np.array([row.error for row in found if row.source == source])
-        inside = [row.inside for row in found if row.source == source]
-        result[source] = {
-            "rows": float(len(errors)),
-            "mean_absolute": float(np.abs(errors).mean()),
-            "median_absolute": float(np.median(np.abs(errors))),
-            "bias": float(np.median(errors)),
-            "worst": float(np.abs(errors).max()),
-            "coverage": float(np.mean(inside)),
-        }
-    return result
-
-
 def write(path: Path | None = None) -> None:
     """Fits again and writes the calibration file."""
     target = path or Path(throughput.__path__[0]).parent / "calibration_data" / "throughput.json"
@@ -365,8 +348,7 @@ def write(path: Path | None = None) -> None:
 def main() -> None:
     """Fits, writes and prints the back-test."""
     write()
-    for source, figures in summary(backtest()).items():
-        print(f"{source:20}", "  ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+    print(table(summary(backtest())))
 
 
 if __name__ == "__main__":
