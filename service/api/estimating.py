@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from service.api import estimating_serving, estimating_size, mapping, verdicts
+from service.api import calibrating, estimating_serving, estimating_size, mapping, verdicts
+from service.api.evaluating import evaluated
 from service.api.provenance import provenance
 from service.api.request_models import SafetensorsModel
 from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
@@ -15,11 +16,8 @@ from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
 from service.api.responses import EstimateResponse
 from service.catalog.snapshot import Snapshot
-from service.core import estimate as core
 from service.core import parameters
 from service.core.architecture.network import Network
-from service.core.finetuning import Objective
-from service.core.memory.objectives import held_for
 from service.core.scaling_laws import sizing
 
 SECTIONS = (
@@ -54,12 +52,13 @@ def estimate(request: EstimateRequest, context: Context) -> EstimateResponse:
     model = models.resolve(snapshot, request.model, ledger)
     sections = _sections(request, model, snapshot, ledger)
     answer = {name: sections.get(name) for name in SECTIONS}
+    calibrating.explain_unused(request.cluster, ledger)
     _explain(request, answer, ledger)
     return EstimateResponse(
         **answer,
         assumptions=ledger.assumptions,
         warnings=ledger.warnings,
-        provenance=provenance(snapshot),
+        provenance=provenance(snapshot, ledger.runs),
     )
 
 
@@ -106,12 +105,15 @@ def _training(
     place = places.place(snapshot, request.site, ledger)
     day = places.day_of(request.as_of, snapshot)
     usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
-    answer = _evaluated(job, place, usd)
+    correct = calibrating.correcting(snapshot, request.cluster, ledger)
+    own = correct(job)
+    calibrating.explain(own, request.cluster, ledger)
+    answer = evaluated(job, place, usd, own)
 
     def changed(other: EstimateRequest) -> verdicts.Answer:
         unseen = Ledger()
         again = training.resolve(network, other, accelerator, unseen)
-        return again, _evaluated(again, place, usd)
+        return again, evaluated(again, place, usd, correct(again))
 
     finetuning = isinstance(request.workload, FinetuningWorkload)
     counts = parameters.count(network)
@@ -131,20 +133,6 @@ def _training(
 
 def _samples(job: training.TrainingJob) -> float:
     return job.tokens / (job.sequence_length if job.network.tokens else 1.0)
-
-
-def _evaluated(job: training.TrainingJob, place: places.Place, usd: float | None) -> core.Estimate:
-    prepared = core.prepare(
-        job.network, job.kernels, job.accelerator, int(job.layout.pipeline), job.sequence_length
-    )
-    if job.objective != Objective():
-        stages = [
-            (held_for(table, job.objective, job.adapters), stage)
-            for table, stage in prepared.memory_stages
-        ]
-        prepared = replace(prepared, memory_stages=tuple(stages))
-    site = core.Site(place.grid, place.pue, place.market, place.marginal, place.wue)
-    return core.evaluate(prepared, job.layout, job.tokens, site, usd or 0.0)
 
 
 def _compute_optimal(network: Network, tokens: float, finetuning: bool, ledger: Ledger) -> Any:

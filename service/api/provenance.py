@@ -23,11 +23,11 @@ def calibration_id() -> str:
     return sha.hexdigest()[:12]
 
 
-def provenance(snapshot: Snapshot) -> Provenance:
-    """The provenance of an answer out of this catalog."""
+def provenance(snapshot: Snapshot, runs: str = "") -> Provenance:
+    """The provenance of an answer out of this catalog; `runs`: those that corrected it."""
     return Provenance(
         estimator=__version__,
         catalog=snapshot.id,
-        calibration=calibration_id(),
+        calibration=f"{calibration_id()}+{runs}" if runs else calibration_id(),
         interval=LEVEL,
     )

@@ -175,7 +175,9 @@ class Provenance(ApiModel):
 
     estimator: str = Field(description="Version of the program.")
     catalog: str = Field(description="State of the catalog.")
-    calibration: str = Field(description="The fitted coefficients.")
+    calibration: str = Field(
+        description="The fitted coefficients; `+cluster:count:digest` of the runs that counted."
+    )
     interval: float = Field(description="Level of the intervals.")
 
 

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from service.api import validation
+from service.api import calibrating, validation
+from service.api.evaluating import prepared
 from service.api.problems import ProblemError, at
 from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
@@ -69,7 +70,7 @@ def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
         columns=columns,
         assumptions=ledger.assumptions,
         warnings=ledger.warnings,
-        provenance=provenance(snapshot),
+        provenance=provenance(snapshot, ledger.runs),
     )
 
 
@@ -237,11 +238,12 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | 
         if problem.kind == "impossible-layout":
             return None
         raise
-    prepared = core.prepare(
-        job.network, job.kernels, job.accelerator, int(job.layout.pipeline), job.sequence_length
-    )
+    own = calibrating.correcting(snapshot, request.cluster, ledger)(job)
+    calibrating.explain(own, request.cluster, ledger)
     site = core.Site(place.grid, place.pue, place.market, place.marginal, place.wue)
-    return Point(prepared, job.layout, job.tokens, site, float("nan") if usd is None else usd)
+    return Point(
+        prepared(job, own), job.layout, job.tokens, site, float("nan") if usd is None else usd
+    )
 
 
 def _axis_columns(axes: Sequence[Axis]) -> Iterator[tuple[str, list[Any]]]:

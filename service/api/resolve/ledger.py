@@ -16,6 +16,8 @@ class Ledger:
 
     assumptions: list[Assumption] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
+    runs: str = ""
+    """Identifies the recorded runs of a cluster that correct the answer."""
 
     def assume(self, name: str, value: Any, origin: Origin, source: str | None = None) -> None:
         """Record a value. `name` is the field of the request that would change it."""

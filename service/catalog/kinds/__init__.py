@@ -12,6 +12,7 @@ from service.catalog.kinds.model import ModelFacts
 from service.catalog.kinds.price import PriceFacts
 from service.catalog.kinds.region import RegionFacts
 from service.catalog.kinds.report import ReportFacts
+from service.catalog.kinds.run import RunFacts
 
 __all__ = [
     "KINDS",
@@ -21,6 +22,7 @@ __all__ = [
     "PriceFacts",
     "RegionFacts",
     "ReportFacts",
+    "RunFacts",
     "payload_type",
 ]
 
@@ -31,6 +33,7 @@ KINDS: Mapping[str, type[Payload]] = {
     "prices": PriceFacts,
     "claims": ClaimFacts,
     "reports": ReportFacts,
+    "runs": RunFacts,
 }
 
 

@@ -1,0 +1,37 @@
+"""A resolved training job, asked of the core, as its cluster's runs correct it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from service.api.resolve.places import Place
+from service.api.resolve.training import TrainingJob
+from service.core import estimate as core
+from service.core.cluster_calibration import Corrections
+from service.core.finetuning import Objective
+from service.core.memory.objectives import held_for
+
+GENERAL = Corrections()
+"""No cluster: the model as it was fitted."""
+
+
+def prepared(job: TrainingJob, own: Corrections = GENERAL) -> core.Prepared:
+    """The job folded; what its objective keeps beside the model counts too."""
+    found = core.prepare(
+        job.network, job.kernels, job.accelerator, int(job.layout.pipeline), job.sequence_length
+    )
+    if job.objective != Objective():
+        stages = [
+            (held_for(table, job.objective, job.adapters), stage)
+            for table, stage in found.memory_stages
+        ]
+        found = replace(found, memory_stages=tuple(stages))
+    return found if own == GENERAL else core.corrected(found, own)
+
+
+def evaluated(
+    job: TrainingJob, place: Place, usd: float | None, own: Corrections = GENERAL
+) -> core.Estimate:
+    """The estimate of a job in a place."""
+    site = core.Site(place.grid, place.pue, place.market, place.marginal, place.wue)
+    return core.evaluate(prepared(job, own), job.layout, job.tokens, site, usd or 0.0)
