@@ -7,6 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__
 from service.api import handlers, openapi
+from service.api.answers import Answers
 from service.api.lifespan import lifespan
 from service.api.metrics import Metrics
 from service.api.middleware import Alias, BodyGuard, Gate, Observe
@@ -19,6 +20,7 @@ from service.api.routes import (
     estimates,
     layouts,
     operations,
+    runs,
     sweeps,
 )
 from service.catalog.store import Store
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.store = Store(settings.database_url, settings.snapshot_seconds)
     app.state.metrics = Metrics(app.state.store)
+    app.state.answers = Answers()
     handlers.install(app)
     openapi.install(app)
     for router in (
@@ -64,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         claims.router,
         accuracy.router,
         bulk.router,
+        runs.router,
         catalog.router(),
     ):
         app.include_router(router)

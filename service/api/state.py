@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.api.answers import Answers
 from service.api.metrics import Metrics
 from service.catalog.snapshot import Snapshot
 from service.catalog.store import Store
@@ -21,6 +22,12 @@ def store(request: Request) -> Store:
 def metrics(request: Request) -> Metrics:
     """The counters."""
     found: Metrics = request.app.state.metrics
+    return found
+
+
+def answers(request: Request) -> Answers:
+    """The answers given before."""
+    found: Answers = request.app.state.answers
     return found
 
 

@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from fastapi import FastAPI
@@ -46,6 +47,10 @@ async def _measured(settings: Settings) -> list[Figure]:
             figures.append((f"no-op route with the same bodies, {name}", least * 1e6, "us of CPU"))
             ratios = [a / b for a, b in zip(app_seconds, idle, strict=True)]
             figures.append((f"ratio {name}", statistics.median(ratios), ""))
+            unseen = statistics.median([await _unseen(app, body) for _ in range(5)])
+            figures.append(
+                (f"POST /estimate {name}, never asked before", unseen * 1e6, "us of CPU")
+            )
     return figures
 
 
@@ -65,6 +70,21 @@ async def _each(app: Any, path: str, body: Any) -> float:
     start = time.process_time()
     for _ in range(TIMES):
         await _call(app, path, body)
+    return (time.process_time() - start) / TIMES
+
+
+_numbers = count(1)
+
+
+async def _unseen(app: Any, body: Any) -> float:
+    """The same, for requests that all differ."""
+    bodies = [
+        body | {"workload": {"kind": "pretraining", "tokens": 1e12 + next(_numbers)}}
+        for _ in range(TIMES)
+    ]
+    start = time.process_time()
+    for different in bodies:
+        await _call(app, "/estimate", different)
     return (time.process_time() - start) / TIMES
 
 

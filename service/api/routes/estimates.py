@@ -23,7 +23,7 @@ from service.api.responses import (
     ParametersResponse,
     TrainingTimeResponse,
 )
-from service.api.state import metrics, store
+from service.api.state import answers, metrics, store
 from service.catalog.errors import CatalogError
 
 router = APIRouter(tags=["estimates"])
@@ -32,7 +32,10 @@ router = APIRouter(tags=["estimates"])
 def answered(request: Request, body: EstimateRequest) -> EstimateResponse:
     """The estimate of one request, counted."""
     here = store(request)
-    answer = estimate(body, Context(here.snapshot, here.health.problem))
+    snapshot, stale = here.snapshot, here.health.problem
+    answer = answers(request).answer(
+        body, f"{snapshot.id} {stale}", lambda: estimate(body, Context(snapshot, stale))
+    )
     admission = answer.verdict.admission if answer.verdict else "none"
     metrics(request).estimate(body.model.kind, admission)
     return answer

@@ -1,0 +1,44 @@
+"""Answers that were given before: the same question to the same catalog is not worked out twice.
+
+An answer depends on the request, the catalog and the program alone, so that a platform which asks
+again (a retry, a queue that is walked through) gets the same bytes for the price of a look-up.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from service.api.requests import EstimateRequest
+from service.api.responses import EstimateResponse
+
+KEPT = 1_024
+LARGEST = 65_536
+"""Characters of a request that is still remembered."""
+
+
+class Answers:
+    """The last answers of one state of the catalog. Used by one event loop, so not locked."""
+
+    def __init__(self) -> None:
+        self._catalog = ""
+        self._found: OrderedDict[str, EstimateResponse] = OrderedDict()
+
+    def answer(
+        self, request: EstimateRequest, catalog: str, work: Callable[[], EstimateResponse]
+    ) -> EstimateResponse:
+        """The remembered answer, or `work`'s. What `work` raises is not remembered."""
+        if catalog != self._catalog:
+            self._found.clear()
+            self._catalog = catalog
+        key = request.model_dump_json(exclude_unset=True)
+        found = self._found.get(key)
+        if found is not None:
+            self._found.move_to_end(key)
+            return found
+        found = work()
+        if len(key) <= LARGEST:
+            self._found[key] = found
+            if len(self._found) > KEPT:
+                self._found.popitem(last=False)
+        return found
