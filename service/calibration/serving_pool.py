@@ -87,9 +87,8 @@ class Pool:
         value, damping = problem.objective(blocks), 1e-3
         for _ in range(80):
             gradient, hessian = problem.system(blocks)
-            step = np.linalg.solve(
-                hessian + damping * np.diag(np.diag(hessian)), -gradient
-            ).reshape(blocks.shape)
+            hessian[np.diag_indices_from(hessian)] *= 1.0 + damping
+            step = arrow_solve(hessian, -gradient, len(self.pairs)).reshape(blocks.shape)
             tried = problem.objective(blocks + step)
             if tried >= value:
                 damping *= 10.0
@@ -105,6 +104,23 @@ class Pool:
     def vectors(self, blocks: Array, rows: Sequence[Row]) -> Array:
         """Each row's coefficients as logits and logarithms, shape `[rows, coefficients]`."""
         return np.array([centre() + blocks[self.places(row)].sum(axis=0) for row in rows])
+
+
+def arrow_solve(matrix: Array, right: Array, pairs: int) -> Array:
+    """Solves a system whose last `pairs` blocks are coupled to the first ones only.
+
+    A row knows one pair, so pairs do not meet: they are eliminated block by block (Schur).
+    """
+    head = len(matrix) - pairs * _WIDTH
+    top, edge = matrix[:head, :head], matrix[:head, head:]
+    edges = edge.reshape(head, pairs, _WIDTH).transpose(1, 2, 0)
+    tail = matrix[head:, head:].reshape(pairs, _WIDTH, pairs, _WIDTH)
+    diagonal = tail[np.arange(pairs), :, np.arange(pairs), :]
+    rest = right[head:].reshape(pairs, _WIDTH, 1)
+    solved = np.linalg.solve(diagonal, np.concatenate([edges, rest], axis=2))
+    inner, alone = solved[:, :, :head].reshape(-1, head), solved[:, :, head].ravel()
+    first = np.linalg.solve(top - edge @ inner, right[:head] - edge @ alone)
+    return np.concatenate([first, alone - inner @ first])
 
 
 def _known(keys: Sequence[str], minimum: int) -> list[str]:
