@@ -53,8 +53,6 @@ def jobs() -> tuple[Job, ...]:
 
 _PRECISIONS = {"autocast": "bf16-autocast"}
 _OPTIMIZERS = {"adam": "adamw", "sgdm": "sgd-momentum"}
-_EAGER_ONLY = {"bloom"}
-"""Families whose classes know no other attention."""
 
 
 @cache
@@ -87,7 +85,7 @@ def _traced(row: Mapping[str, Any], config: Mapping[str, Any]) -> Job | None:
             _PRECISIONS.get(settings["dtype"], settings["dtype"]),
             _OPTIMIZERS.get(optimizer, optimizer),
             "full" if settings.get("ckpt") else "none",
-            "eager" if family in _EAGER_ONLY else settings.get("attn") or "sdpa",
+            settings.get("attn") or "sdpa",
             "modules",
         ),
         Layout(micro_batch_size=samples, global_batch_size=samples),

@@ -85,6 +85,13 @@ class Context:
         return self.kernels.implementation == "modules"
 
     @property
+    def attention(self) -> str:
+        """The attention kernel that runs: some families write their scores out regardless."""
+        chosen = self.kernels.attention
+        regardless = self.modules and self.traits.written_out and chosen == "sdpa"
+        return "eager" if regardless else chosen
+
+    @property
     def casts(self) -> bool:
         """Each product makes a 16-bit copy of an fp32 input."""
         return self.formats.autocast and self.modules
@@ -179,7 +186,8 @@ def _norm(op: Norm, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, F
     if op.kind != "rms":
         again = flow.kept or _same_residual(leaf, context, flow)
         statistics = 8.0 * op.copies if op.kind in ("layer", "group") else 0.0
-        return divided(op.split, (0.0 if again else entry * width) + statistics), out
+        copy = 0.0 if again else context.traits.layer_norm(entry)
+        return divided(op.split, copy * width + statistics), out
     weighted = op.weight and not leaf.frozen
     scaled = context.traits.norm_product(entry) if weighted else 0.0
     amount = (context.traits.norm_entry(entry) + scaled) * width + 4.0 * op.copies
@@ -226,12 +234,12 @@ def _attention(op: Attention, _leaf: Placed, context: Context, flow: Flow) -> tu
     queries = e * op.heads * op.key_dim
     each = e * (op.key_dim + op.value_dim)
     expanded = op.heads * each if context.modules else 0.0
-    if context.kernels.attention == "eager":
+    if context.attention == "eager":
         scores = Kept(tensor=queries, pair=_score_bytes(op, context))
         return scores.plus(_keys(op, each, expanded)), Flow(False, e)
     copies = 2.0 if context.modules and context.traits.contiguous_queries and e < 4.0 else 1.0
     output = (copies * e * op.value_dim + 4.0) * op.heads
-    wide = expanded if context.kernels.attention == "sdpa" and e > 2.0 else 0.0
+    wide = expanded if context.attention == "sdpa" and e > 2.0 else 0.0
     kept_whole = Kept(tensor=_fused_rest(op, context, flow))
     saved = Kept(tensor=queries + output).plus(_keys(op, each, wide)).plus(kept_whole)
     return saved, Flow(True, e)
@@ -267,7 +275,8 @@ def _score_bytes(op: Attention, context: Context) -> float:
     wide = _softmax_is_wide(op, context)
     softmax = 4.0 if wide else e
     product = 1.0 + e if op.dropout > 0 else (e if wide else 0.0)
-    return op.heads * (softmax + product + (e if context.traits.score_cap else 0.0))
+    further = (1.0 if context.traits.score_cap else 0.0) + context.traits.position_scores
+    return op.heads * (softmax + product + further * e)
 
 
 def _softmax_is_wide(op: Attention, context: Context) -> bool:
@@ -351,9 +360,15 @@ def _rotary(_op: Rotary, _leaf: Placed, context: Context, _flow: Flow) -> tuple[
 
 
 def _parameter(op: Parameter, leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
-    """A trained scale of the stream keeps what it multiplies."""
-    scales = context.modules and not leaf.frozen and op.name.startswith(("layer_scale", "lambda"))
-    amount = context.formats.compute * op.shape[-1] if scales and not flow.kept else 0.0
+    """A trained scale of the stream keeps what it multiplies.
+
+    ConvNeXt V2's response normalisation keeps its input and the scaled one.
+    """
+    copies = 0.0
+    if context.modules and not leaf.frozen:
+        scales = op.name.startswith(("layer_scale", "lambda")) and not flow.kept
+        copies = 2.0 if op.name == "grn.weight" else float(scales)
+    amount = copies * context.formats.compute * op.shape[-1]
     return Kept(whole=amount), Flow(False, context.formats.residual)
 
 
@@ -402,7 +417,7 @@ def working(leaf: Placed, context: Context, hidden: float) -> Kept:
 def _attention_backward(op: Attention, context: Context) -> Kept:
     e = context.formats.compute
     sides = 2.0 * e * op.heads * (op.key_dim + op.value_dim)
-    if context.kernels.attention != "eager":
+    if context.attention != "eager":
         return Kept(tensor=sides)
     wide = 4.0 if _softmax_is_wide(op, context) else e
     return Kept(tensor=sides, pair=op.heads * (e + 2.0 * wide))

@@ -15,7 +15,8 @@ class Traits(NamedTuple):
 
     norm: str = "llama"
     """How RMSNorm is written: `llama` multiplies the weight in the stream's precision, `gemma`
-    in fp32, `t5` normalises without casting its input."""
+    in fp32, `t5` normalises without casting its input, `wide` casts before a LayerNorm,
+    `cohere` writes a LayerNorm out in fp32."""
     score_cap: bool = False
     """Attention scores pass a tanh."""
     logit_cap: bool = False
@@ -29,6 +30,10 @@ class Traits(NamedTuple):
     """Queries are laid out head by head, and flash attention's output with them, so that the
     output projection makes a copy."""
 
+    written_out: bool = False
+    """Knows no fused attention of PyTorch's: the scores are written out."""
+    position_scores: float = 0.0
+    """Further tensors of scores kept for relative positions, compute precision."""
     copied_values: bool = False
     """Values out of a fused projection are copied rather than viewed."""
     narrow_softmax: bool = False
@@ -38,9 +43,17 @@ class Traits(NamedTuple):
         """Bytes an element kept of an RMSNorm's input: its fp32 copy."""
         return 4.0 + (width if self.norm == "t5" and width < 4 else 0.0)
 
+    def layer_norm(self, width: float) -> float:
+        """Bytes an element kept by a LayerNorm."""
+        return {"wide": 4.0, "cohere": 12.0}.get(self.norm, width)
+
     def norm_product(self, width: float) -> float:
         """Bytes an element kept of the normalised stream, which the weight multiplies."""
         return 4.0 if self.norm == "gemma" else width
+
+
+def _named(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 LLAMA_LINE = Traits()
@@ -51,6 +64,13 @@ _TRAITS: Mapping[str, Traits] = {
     "gemma2": Traits("gemma", score_cap=True, logit_cap=True),
     "gemma3_text": Traits("gemma"),
     "vaultgemma": Traits("gemma", score_cap=True, logit_cap=True),
+    "deberta": _NARROW_LOSS._replace(position_scores=2.0),
+    "deberta-v2": _NARROW_LOSS._replace(position_scores=2.0),
+    "cohere": Traits("cohere"),
+    "cohere2": Traits("cohere"),
+    "olmo": Traits(norm="wide"),
+    "olmo2": Traits("gemma"),
+    "olmo3": Traits("gemma"),
     "gpt_neox": Traits(twin_norms=True),
     "litgpt": _NARROW_LOSS._replace(copied_values=True),
     "qwen": _NARROW_LOSS,
@@ -59,19 +79,27 @@ _TRAITS: Mapping[str, Traits] = {
 }
 
 
-_NARROW_SOFTMAX = frozenset(
+_NARROW_SOFTMAX = _named(
     """albert bart bert bert-generation big_bird biogpt blenderbot blenderbot-small camembert
     convbert ctrl data2vec-audio data2vec-text data2vec-vision deberta deberta-v2 dinov2 distilbert
     electra ernie esm falcon flaubert fsmt funnel gpt2 gpt_oss hubert ibert levit luke m2m_100
     marian mbart megatron-bert mobilebert mobilevit mpnet mvp nllb-moe nomic_bert nystromformer
     openai-gpt pegasus plbart prophetnet pvt rembert roberta roberta-prelayernorm roc_bert roformer
-    squeezebert swinv2 tapas unispeech wav2vec2 wav2vec2-conformer wavlm whisper xlm xlm-roberta
-    xlm-roberta-xl xlnet xmod yolos""".split()
+    squeezebert swinv2 tapas trocr unispeech wav2vec2 wav2vec2-conformer wavlm whisper xlm xlm-roberta
+    xlm-roberta-xl xlnet xmod yolos"""
 )
 
-_ENCODER_DECODERS = frozenset(
+_WRITTEN_OUT = _named(
+    """big_bird bigbird_pegasus bloom canine codegen convbert deberta deberta-v2 flaubert fsmt
+    funnel gemma2 gpt_neo gpt_neox_japanese gpt_oss gptj ibert led levit longformer longt5 luke
+    megatron-bert mpnet mpt mvp nllb-moe nystromformer openai-gpt pegasus_x prophetnet pvt rembert
+    roformer splinter squeezebert swinv2 switch_transformers vaultgemma vilt visual_bert wavlm
+    xglm xlm xlnet"""
+)
+
+_ENCODER_DECODERS = _named(
     """bart blenderbot blenderbot-small led longt5 m2m_100 marian mbart mt5 mvp nllb-moe pegasus
-    plbart prophetnet switch_transformers t5 umt5 whisper""".split()
+    plbart prophetnet switch_transformers t5 trocr umt5 whisper"""
 )
 """Their losses are taken in the format of the logits, as encoders' are."""
 
@@ -83,4 +111,6 @@ def traits(model_type: str, causal: bool = True) -> Traits:
     """
     narrow = not causal or model_type in _ENCODER_DECODERS
     found = _TRAITS.get(model_type, _NARROW_LOSS if narrow else LLAMA_LINE)
-    return found._replace(narrow_softmax=model_type in _NARROW_SOFTMAX)
+    return found._replace(
+        narrow_softmax=model_type in _NARROW_SOFTMAX, written_out=model_type in _WRITTEN_OUT
+    )

@@ -108,7 +108,8 @@ def placed(leaf: Placed, amount: Kept, recomputed: bool) -> Saved:
     tensor = positions.scaled(amount.tensor).plus(pairs)
     if leaf.routing is not None:
         return Saved(expert=tensor, expert_whole=positions.scaled(amount.whole))
-    keyed = keys.positions().scaled(uses * amount.key_value)
+    crossed = leaf.component == "cross_attention"
+    keyed = (keys if crossed else leaf.stream).positions().scaled(uses * amount.key_value)
     return Saved(tensor, keyed, positions.scaled(amount.whole))
 
 
