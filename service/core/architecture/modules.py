@@ -85,8 +85,8 @@ _NARROW_SOFTMAX = _named(
     electra ernie esm falcon flaubert fsmt funnel gpt2 gpt_oss hubert ibert levit luke m2m_100
     marian mbart megatron-bert mobilebert mobilevit mpnet mvp nllb-moe nomic_bert nystromformer
     openai-gpt pegasus plbart prophetnet pvt rembert roberta roberta-prelayernorm roc_bert roformer
-    squeezebert swinv2 tapas trocr unispeech wav2vec2 wav2vec2-conformer wavlm whisper xlm xlm-roberta
-    xlm-roberta-xl xlnet xmod yolos"""
+    squeezebert swinv2 tapas trocr unispeech wav2vec2 wav2vec2-conformer wavlm whisper xlm
+    xlm-roberta xlm-roberta-xl xlnet xmod yolos"""
 )
 
 _WRITTEN_OUT = _named(
