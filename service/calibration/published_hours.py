@@ -104,17 +104,17 @@ def _network(row: Mapping[str, str]) -> Network:
 
 
 def reached(found: Sequence[Run], node: bool) -> dict[str, float]:
-    """The share of billed hours that the best layout would have needed: median and spread.
+    """The share of billed hours that the best layout would have needed: median and 90 % range.
 
-    A share is at most 1: an estimate that is too slow for a run says nothing of its billing.
+    The range is that of a log-normal share around the median, for one more run. The median is at
+    most 1: an estimate that is too slow for a run says nothing of its billing.
     """
-    share = np.array([run.ideal_hours / run.hours for run in found if run.node == node])
-    low, middle, high = np.minimum(np.quantile(share, [0.05, 0.5, 0.95]), [1.0, 1.0, 9.0])
-    return {
-        "value": round(float(middle), 3),
-        "low": round(float(low), 3),
-        "high": round(float(high), 3),
-    }
+    share = np.log([run.ideal_hours / run.hours for run in found if run.node == node])
+    middle = min(float(np.median(share)), 0.0)
+    spread = 1.645 * float(np.sqrt(np.mean((share - middle) ** 2) * (1.0 + 1.0 / len(share))))
+    bounds = (middle, middle - spread, middle + spread)
+    value, low, high = (round(float(np.exp(bound)), 3) for bound in bounds)
+    return {"value": value, "low": low, "high": high}
 
 
 def backtest() -> list[BacktestRow]:

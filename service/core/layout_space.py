@@ -1,8 +1,8 @@
 """Every parallel layout that a job can have on a number of devices, as columns.
 
 A layout is valid where all its divisions come out even: devices into ranks, heads over the
-tensor group, layers over stages and chunks, experts over their groups, the sequence over the
-context group, and the global batch over data-parallel ranks and micro-batches.
+tensor group, experts over their groups, the sequence over the context group, and the global
+batch over data-parallel ranks and micro-batches. Layers need not divide evenly over stages.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from service.core.architecture.network import Network
 from service.core.parallelism import Layout
+
+UNEVEN_CHUNKS = (2, 4, 8)
 
 Column = NDArray[np.int64]
 Columns = dict[str, Column]
@@ -64,7 +66,7 @@ def fault(
             f"expert {layout.expert:.0f} does not divide the {experts} experts",
         ),
         (groups % layout.expert_ways, "the expert groups do not divide the ranks of a stage"),
-        (_uneven(network, layout), "interleaved chunks need even layers and full pipelines"),
+        (_uneven(network, layout), "chunks do not share the layers, or leave pipelines unfilled"),
     )
     return next((message for broken, message in rules if broken), None)
 
@@ -76,6 +78,11 @@ def _uneven(network: Network, layout: Layout) -> bool:
     return bool(
         layout.pipeline == 1 or network.layers % chunks or layout.micro_batches % layout.pipeline
     )
+
+
+def _shared_unevenly(network: Network, layout: Layout) -> bool:
+    """Where stages cannot hold equal layers, a few chunks share them as well as they can."""
+    return bool(network.layers % layout.pipeline and layout.interleave in UNEVEN_CHUNKS)
 
 
 def divisors(number: int) -> list[int]:
@@ -171,9 +178,13 @@ def _unique(columns: Columns) -> Columns:
 
 
 def _chunks(columns: Columns, space: Space, layers: int, batch: int) -> Columns:
-    columns = _cross(columns, "interleave", _free(space.interleave, divisors(max(layers, 1))))
+    """Chunks a stage: those that share the layers evenly; 2, 4 or 8 where none can."""
+    choices = sorted({*divisors(max(layers, 1)), *UNEVEN_CHUNKS})
+    columns = _cross(columns, "interleave", _free(space.interleave, choices))
     step = columns["data"] * columns["micro_batch_size"]
     plain = columns["interleave"] == 1
-    even = layers % (columns["pipeline"] * columns["interleave"]) == 0
+    chunks = columns["pipeline"] * columns["interleave"]
+    uneven = (layers % columns["pipeline"] > 0) & np.isin(columns["interleave"], UNEVEN_CHUNKS)
+    shared = (layers % chunks == 0) | (uneven & (chunks <= layers))
     full = (batch // step) % columns["pipeline"] == 0
-    return _keep(columns, lambda c: plain | ((c["pipeline"] > 1) & even & full))
+    return _keep(columns, lambda c: plain | ((c["pipeline"] > 1) & shared & full))

@@ -32,7 +32,7 @@ from service.core.estimate import (
 from service.core.hardware import Accelerator
 from service.core.layout_space import Space, layouts
 from service.core.memory import MemoryParts
-from service.core.numeric import FloatArray, Number
+from service.core.numeric import FloatArray
 from service.core.parallelism import Kernels, Layout
 from service.core.stacking import mapped, stack, take
 from service.core.uncertainty import relative
@@ -75,14 +75,26 @@ class _Block(NamedTuple):
     """All valid layouts under one recomputation, with what memory says of them."""
 
     kernels: Kernels
-    layout: Layout
+    base: Layout
+    """Columns of all but the ZeRO stage."""
+    zero_stages: FloatArray
     jobs: Prepared
     """Tables by pipeline degree."""
     place: NDArray[np.intp]
-    """Which of the tables belongs to a layout."""
-    held: tuple[MemoryParts, Number]
+    """Which of the tables belongs to a layout of `base`."""
     admission: FloatArray
+    """Of each layout with each ZeRO stage, the stages fastest."""
     peak: FloatArray
+
+    def layout(self, rows: NDArray[np.intp]) -> Layout:
+        """Some of the layouts, as columns."""
+        first, stage = np.divmod(rows, len(self.zero_stages))
+        return replace(take(self.base, first), zero_stage=self.zero_stages[stage])
+
+    def job(self, rows: NDArray[np.intp]) -> Prepared:
+        """What belongs to some of the layouts; memory's tables are not among it."""
+        place = self.place[rows // len(self.zero_stages)]
+        return replace(self.jobs, work=take(self.jobs.work, place))
 
 
 @dataclass(frozen=True)
@@ -142,11 +154,11 @@ def search(
     objectives: list[FloatArray] = []
     for block in _blocks(question, space, recomputations):
         rows = np.flatnonzero(_allowed(block, limits))
-        considered += len(block.place)
+        considered += len(block.peak)
         fitting += len(rows)
         columns = _objectives(block, rows, terms)
         within = _within(columns, limits)
-        layout_parts.append(take(block.layout, rows[within]))
+        layout_parts.append(block.layout(rows[within]))
         codes.append(np.full(len(within), RECOMPUTATIONS.index(block.kernels.recomputation)))
         objectives.append(columns[within])
     table = np.concatenate(objectives or [np.empty((0, len(OBJECTIVES)))])
@@ -192,23 +204,20 @@ def _blocks(question: Question, space: Space, recomputations: Sequence[str]) -> 
         zero_stage=np.array(stages, dtype=np.float64)[None, :],
     )
 
-    def flat(array: FloatArray) -> FloatArray:
-        return np.broadcast_to(array, shape).ravel()
-
     for recomputation in recomputations:
         named = replace(kernels, recomputation=recomputation)
         jobs = _jobs(question._replace(kernels=named), tuple(map(int, pipelines)))
-        parts, stage = worst_memory(
+        parts, _ = worst_memory(
             replace(jobs, memory_stages=take(jobs.memory_stages, place[:, None])), grid
         )
-        peak = flat(np.asarray(parts.peak))
+        peak = np.broadcast_to(np.asarray(parts.peak), shape).ravel()
         code = admission(relative(peak, *jobs.memory_bounds), jobs.device.memory_bytes)
         yield _Block(
             named,
-            mapped(grid, flat),
+            base,
+            np.array(stages, dtype=np.float64),
             jobs,
-            np.repeat(place, len(stages)),
-            (mapped(parts, flat), flat(np.asarray(stage))),
+            place,
             np.asarray(code, dtype=np.float64),
             peak,
         )
@@ -226,13 +235,17 @@ def _jobs(question: Question, pipelines: tuple[int, ...]) -> Prepared:
     )
 
 
+_NO_MEMORY = MemoryParts(*(0.0,) * len(MemoryParts._fields))
+"""Memory is known by then, and no objective depends on it."""
+
+
 def _objectives(block: _Block, rows: NDArray[np.intp], terms: Terms) -> FloatArray:
     if not len(rows):
         return np.empty((0, len(OBJECTIVES)))
-    layout = take(block.layout, rows)
-    job = replace(block.jobs, work=take(block.jobs.work, block.place[rows]))
-    held = take(block.held, rows)
-    answer = evaluate(job, layout, terms.tokens, terms.site, terms.usd_per_device_hour, held)
+    layout, job = block.layout(rows), block.job(rows)
+    answer = evaluate(
+        job, layout, terms.tokens, terms.site, terms.usd_per_device_hour, (_NO_MEMORY, 0.0)
+    )
     columns = (
         answer.wall_clock_seconds.value,
         answer.usd.value,
@@ -280,9 +293,8 @@ def best_layout(
         rows = np.flatnonzero(block.admission == code)
         if code == DOES_NOT_FIT:
             rows = np.array([np.argmin(block.peak)])
-        layout, job = take(block.layout, rows), block.jobs
-        work = take(job.work, block.place[rows])
-        step = throughput.step(work, job.state_bytes, layout, job.device, job.coefficients)
+        layout, job = block.layout(rows), block.job(rows)
+        step = throughput.step(job.work, job.state_bytes, layout, job.device, job.coefficients)
         seconds = np.broadcast_to(np.asarray(step.total_seconds), len(rows))
         first = int(np.argmin(seconds))
         rank = float(block.peak[rows[0]]) if code == DOES_NOT_FIT else float(seconds[first])
@@ -301,7 +313,7 @@ def usual_space(question: Question, devices: int) -> Space:
     """What is tried for a request without a layout.
 
     Tensor groups inside a node, pipelines and micro-batches in powers of two, ZeRO 1 and 3, no
-    context groups and no interleaving.
+    context groups. Interleaving only between nodes, where pipelines are worth it.
     """
     node = int(question.accelerator.devices_per_node)
     powers = tuple(2**i for i in range(11))
@@ -310,7 +322,7 @@ def usual_space(question: Question, devices: int) -> Space:
         tensor=tuple(p for p in powers if p <= min(node, 64)),
         pipeline=powers,
         context=(1,),
-        interleave=(1,),
+        interleave=(1, 2, 4, 8) if devices > node else (1,),
         micro_batch_size=powers[:7],
         zero_stage=(1, 3) if devices > 1 else (0,),
     )

@@ -56,7 +56,7 @@ def brute_force(asked: Question, devices: int) -> dict[tuple[float, ...], Estima
     """Every combination of every divisor, tried one by one."""
     ways = divisors(devices)
     found = {}
-    chunks = divisors(asked.network.layers)
+    chunks = sorted({*divisors(asked.network.layers), 1, 2, 4, 8})
     for tensor, pipeline, context, interleave, size, stage, named in product(
         ways, ways, ways, chunks, divisors(int(asked.global_batch_size)), range(4), RECOMPUTATIONS
     ):
