@@ -95,10 +95,23 @@ def put(
     by: str,
 ) -> Any:
     """Add a version of a fact. Without If-Match only a new fact is written."""
+    ours = {"verdict", "checks"}
+    content = document.model_dump(mode="json", exclude_unset=True, exclude=ours)
+    return put_document(store, response, kind, name, content, if_match, by)
+
+
+def put_document(
+    store: StoreHere,
+    response: Response,
+    kind: str,
+    name: str,
+    content: dict[str, Any],
+    if_match: str | None,
+    by: str,
+) -> Any:
+    """Add a version of a fact, given as its document."""
     expected = 0 if if_match is None else expected_version(if_match)
     try:
-        ours = {"verdict", "checks"}
-        content = document.model_dump(mode="json", exclude_unset=True, exclude=ours)
         fact = store.put(kind, name, content, expected=expected, by=by)
     except VersionConflict as error:
         if if_match is None:
