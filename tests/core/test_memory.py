@@ -6,6 +6,7 @@ import pytest
 from service.core import memory
 from service.core.architecture.families import registry, shapes
 from service.core.hardware import GIB
+from service.core.memory.saved import shares
 from service.core.memory.tables import MemoryTable
 from service.core.parallelism import Kernels, Layout
 from service.core.parameters import ParameterTable, SplitCount, count
@@ -84,7 +85,7 @@ def korthikanti(name: str, recomputation: str, sequence_parallel: bool) -> tuple
     kernels = Kernels("fp16-mixed", recomputation=recomputation, attention="eager")
     table = memory.tables(network, kernels, pipeline, 0)
     held = states(memory.per_device(table, layout, 2048.0))
-    kept = table.layers.per_device(layout, table.key_value_heads, 2048.0)
+    kept = table.layers.on(shares(layout, table.key_value_heads, 2048.0))
     return held, kept * samples * memory.in_flight(layout, 0.0)
 
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from service.core.architecture.network import Network
 from service.core.memory.calibration import coefficients
-from service.core.memory.states import on_device
+from service.core.memory.saved import Shares, shares
+from service.core.memory.states import on_device, sharded
 from service.core.memory.tables import MemoryTable, tables
 from service.core.numeric import Number, maximum, minimum, where
 from service.core.parallelism import Kernels, Layout
-from service.core.parameters import SplitCount
 
 
 class MemoryParts(NamedTuple):
@@ -64,75 +64,46 @@ def per_device(
     """The memory of one device of a stage.
 
     `in_flight`: micro-batches whose activations are held at once. The peak is the largest of
-    three moments: the loss runs backward with all activations held, the first layer runs
-    backward with all gradients made, and the optimizer steps.
+    the moments of the backward pass, and of the optimizer's step with all gradients made. ZeRO
+    (Rajbhandari et al. 2020, arXiv 1910.02054, section 3) divides the optimizer states over the
+    data-parallel ranks at stage 1, the gradients too at stage 2, the parameters too at stage 3.
     """
-    parameters, gradients, optimizer = _sharded_states(table, layout)
-    samples = layout.micro_batch_size
-    heads = table.key_value_heads
-    inside = table.layers.per_device(layout, heads, sequence_length)
-    outside = table.outside.per_device(layout, heads, sequence_length)
-    one = (inside + outside) * samples
-    cached = sum(on_device(table.states.cached, layout))
-    head = table.head.per_device(layout, heads, sequence_length) * samples
-    activations = one * in_flight + head + cached
+    share = shares(layout, table.key_value_heads, sequence_length)
+    samples, held, zero = layout.micro_batch_size, table.states, layout.zero_stage
+    dense, expert = 1.0 / layout.shards, 1.0 / layout.expert_shards
+    first, second, third = (
+        (where(zero >= stage, dense, 1.0), where(zero >= stage, expert, 1.0)) for stage in (1, 2, 3)
+    )
+    parameters = sharded(held.parameters, share, *third) * (1.0 - table.offload_parameters)
+    gradients = sharded(held.gradients, share, *second)
+    optimizer = sharded(held.optimizer, share, *first) * (1.0 - table.offload_optimizer)
+    one = (table.layers.on(share) + table.outside.on(share)) * samples
+    head = table.head.on(share) * samples
+    activations = one * in_flight + head + on_device(held.cached, share)
     lasting = where(layout.micro_batches > 1, 1.0, table.lasting_gradients)
     backward = gradients
     for moment in table.moments:
-        made = _zero(moment.gradients, layout, layout.zero_stage >= 2)
-        held = moment.held.per_device(layout, heads, sequence_length) * samples
-        held = held + sum(on_device(moment.weights, layout))
-        backward = maximum(backward, held + made + lasting * (gradients - made))
-    outputs = table.outputs.per_device(layout, heads, sequence_length) * samples
-    scratch = sum(on_device(table.states.scratch, layout))
-    backward = backward + one * (in_flight - 1.0) + _gathered(table, layout) + scratch
-    step = gradients + _step_temporaries(table, layout) + scratch
+        made = sharded(moment.gradients, share, *second)
+        alive = moment.held.on(share) * samples + on_device(moment.weights, share)
+        backward = maximum(backward, alive + made + lasting * (gradients - made))
+    backward = backward + one * (in_flight - 1.0) + _gathered(table, layout, share)
+    step = gradients + sharded(held.step, share, *first) * (1.0 - table.offload_optimizer)
     states = parameters + optimizer
-    allocated = states + maximum(backward, step)
-    temporaries = allocated - states - gradients - activations
+    allocated = states + maximum(backward, step) + on_device(held.scratch, share)
     return MemoryParts(
         parameters,
         gradients,
         optimizer,
         activations,
-        temporaries,
-        overhead(allocated, layout) + outputs,
+        allocated - states - gradients - activations,
+        overhead(allocated, layout) + table.outputs.on(share) * samples,
     )
 
 
-def _sharded_states(table: MemoryTable, layout: Layout) -> tuple[Number, Number, Number]:
-    """Parameters, gradients and optimizer states after ZeRO and offloading.
-
-    Rajbhandari et al. 2020 (arXiv 1910.02054), section 3: stage 1 divides the optimizer states
-    over the data-parallel ranks, stage 2 the gradients too, stage 3 the parameters too.
-    """
-    held, zero = table.states, layout.zero_stage
-    parameters = _zero(held.parameters, layout, zero >= 3)
-    gradients = _zero(held.gradients, layout, zero >= 2)
-    optimizer = _zero(held.optimizer, layout, zero >= 1)
-    return (
-        parameters * (1.0 - table.offload_parameters),
-        gradients,
-        optimizer * (1.0 - table.offload_optimizer),
-    )
-
-
-def _zero(amount: SplitCount, layout: Layout, divided: Number) -> Number:
-    dense, expert = on_device(amount, layout)
-    shards = where(divided, layout.shards, 1.0)
-    expert_shards = where(divided, layout.expert_shards, 1.0)
-    return dense / shards + expert / expert_shards
-
-
-def _gathered(table: MemoryTable, layout: Layout) -> Number:
+def _gathered(table: MemoryTable, layout: Layout, share: Shares) -> Number:
     """The layers that ZeRO-3 or parameter offloading hold in full: one in use, one fetched."""
     apart = (layout.zero_stage >= 3) | (table.offload_parameters > 0)
-    return where(apart, 2.0 * sum(on_device(table.states.unit, layout)), 0.0)
-
-
-def _step_temporaries(table: MemoryTable, layout: Layout) -> Number:
-    temporaries = _zero(table.states.step, layout, layout.zero_stage >= 1)
-    return temporaries * (1.0 - table.offload_optimizer)
+    return where(apart, 2.0 * on_device(table.states.unit, share), 0.0)
 
 
 def overhead(allocated: Number, layout: Layout) -> Number:

@@ -13,16 +13,44 @@ from service.core.numeric import Number, minimum, where
 from service.core.parallelism import Layout
 
 
+class Shares(NamedTuple):
+    """What one device holds of each part, worked out once for a layout and a sequence length."""
+
+    sequence_length: Number
+    local: Number
+    """Tokens of a sample on one rank of the context group."""
+    tensor: Number
+    key_value: Number
+    whole: Number
+    """Of activations that sequence parallelism may divide."""
+    border: Number
+    """Of activations at the borders of experts: as many copies as expert-tensor ranks."""
+    expert: Number
+    """Of the weights of experts."""
+
+
+def shares(layout: Layout, key_value_heads: Number, sequence_length: Number) -> Shares:
+    """The shares of one device."""
+    tensor = layout.tensor
+    return Shares(
+        sequence_length,
+        sequence_length / layout.context,
+        1.0 / tensor,
+        1.0 / minimum(tensor, key_value_heads),
+        where(layout.sequence_parallel > 0, 1.0 / tensor, 1.0),
+        layout.expert_tensor / tensor,
+        1.0 / layout.expert_ways,
+    )
+
+
 class Saved(NamedTuple):
     """Bytes of one sample as polynomials in the sequence length."""
 
     tensor: Polynomial = ZERO
+    """Divided by the tensor-parallel degree; inside experts too."""
     key_value: Polynomial = ZERO
     whole: Polynomial = ZERO
-    expert: Polynomial = ZERO
-    """Inside experts, divided with their width."""
-    expert_whole: Polynomial = ZERO
-    """At the borders of experts: as many copies as expert-tensor ranks."""
+    border: Polynomial = ZERO
     full: Polynomial = ZERO
     """On each tensor rank in full, whatever sequence parallelism."""
 
@@ -39,26 +67,17 @@ class Saved(NamedTuple):
         total: float = sum(part.at(sequence_length) for part in self)
         return total
 
-    def per_device(
-        self, layout: Layout, key_value_heads: Number, sequence_length: Number
-    ) -> Number:
-        """Bytes of one sample on one device."""
-        tensor, context = layout.tensor, layout.context
-        local = sequence_length / context
-        whole = where(layout.sequence_parallel > 0, tensor, 1.0)
-        return (
-            _share(self.tensor, sequence_length, local) / tensor
-            + _share(self.key_value, sequence_length, local) / minimum(tensor, key_value_heads)
-            + _share(self.whole, sequence_length, local) / whole
-            + _share(self.expert, sequence_length, local) / tensor
-            + _share(self.expert_whole, sequence_length, local) * layout.expert_tensor / tensor
-            + _share(self.full, sequence_length, local)
-        )
+    def on(self, share: Shares) -> Number:
+        """Bytes of one sample on one device.
 
-
-def _share(amount: Polynomial, sequence_length: Number, local: Number) -> Number:
-    """The context group divides the sequence; each rank's queries still meet all keys."""
-    return amount.fixed + local * (amount.linear + amount.square * sequence_length)
+        The context group divides the sequence; each rank's queries still meet all keys.
+        """
+        s, local, tensor, key_value, whole, border, _ = share
+        (f0, l0, q0), (f1, l1, q1), (f2, l2, q2), (f3, l3, q3), (f4, l4, q4) = self
+        fixed = f0 * tensor + f1 * key_value + f2 * whole + f3 * border + f4
+        linear = l0 * tensor + l1 * key_value + l2 * whole + l3 * border + l4
+        square = q0 * tensor + q1 * key_value + q2 * whole + q3 * border + q4
+        return fixed + local * (linear + square * s)
 
 
 def total(leaves: Iterable[tuple[Placed, float]], context: Context) -> Saved:
@@ -107,7 +126,7 @@ def placed(leaf: Placed, amount: Kept, recomputed: bool) -> Saved:
         pairs = leaf.stream.pairs(keys).scaled(uses * amount.pair)
     tensor = positions.scaled(amount.tensor).plus(pairs)
     if leaf.routing is not None:
-        return Saved(expert=tensor, expert_whole=positions.scaled(amount.whole))
+        return Saved(tensor, border=positions.scaled(amount.whole))
     crossed = leaf.component == "cross_attention"
     keyed = (keys if crossed else leaf.stream).positions().scaled(uses * amount.key_value)
     return Saved(tensor, keyed, positions.scaled(amount.whole))

@@ -8,9 +8,10 @@ from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Linear, Weight
 from service.core.finetuning import HEAD_TOO
 from service.core.formats import Formats
+from service.core.memory.saved import Shares
 from service.core.numeric import Number
 from service.core.optimizers import state_bytes, step_copies
-from service.core.parallelism import Kernels, Layout
+from service.core.parallelism import Kernels
 from service.core.parameters import ParameterTable, SplitCount
 from service.core.weight_formats import matrix_size
 
@@ -214,6 +215,13 @@ def sum_of(a: SplitCount, b: SplitCount) -> SplitCount:
     )
 
 
-def on_device(amount: SplitCount, layout: Layout) -> tuple[Number, Number]:
-    """(dense, expert) bytes on one rank of the model-parallel group."""
-    return amount.dense(layout.tensor), amount.expert / layout.expert_ways
+def on_device(amount: SplitCount, share: Shares) -> Number:
+    """Bytes on one rank of the model-parallel group."""
+    dense = amount.tensor * share.tensor + amount.key_value * share.key_value + amount.whole
+    return dense + amount.expert * share.expert
+
+
+def sharded(amount: SplitCount, share: Shares, dense: Number, expert: Number) -> Number:
+    """Bytes on one rank of which ZeRO leaves the fractions `dense` and `expert`."""
+    held = amount.tensor * share.tensor + amount.key_value * share.key_value + amount.whole
+    return held * dense + amount.expert * share.expert * expert
