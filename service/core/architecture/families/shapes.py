@@ -83,11 +83,17 @@ def of_size(parameters: float) -> Network:
     """The usual Llama shape with about that many parameters.
 
     Depth grows with the cube root of the size and heads are 128 wide, as in the published Llama
-    and Qwen models: 12 L h^2 parameters in the layers with h = 128 L, from 1 billion to 500.
+    and Qwen models: 12 L h^2 parameters in the layers with h = 128 L, from 1 billion to 500. A
+    vocabulary of 32,000 comes on top, its matrix shared below 2 billion.
     """
+    tied = parameters < 2e9
     layers = max(2, round((parameters / (12 * 128**2)) ** (1 / 3)))
-    hidden = max(128, 128 * round(math.sqrt(parameters / (12 * layers)) / 128))
-    return llama(layers, hidden, hidden // 128, vocabulary=32000)
+    rows = 32000 * (1 if tied else 2)
+    # 12 L h^2 + rows h = parameters, solved for h.
+    hidden = (math.sqrt(rows**2 + 48 * layers * parameters) - rows) / (24 * layers)
+    heads = max(1, round(hidden / 128))
+    width = 256 * max(1, round(8 * 128 * heads / 3 / 256))
+    return llama(layers, 128 * heads, heads, intermediate=width, vocabulary=32000, tied=tied)
 
 
 def _network(
