@@ -6,7 +6,9 @@ import json
 import re
 
 import httpx
+import pytest
 
+from service.core.architecture.families import layers
 from tests import documents
 
 
@@ -41,3 +43,26 @@ def test_setup_stands_on_the_first_screen_of_the_readme() -> None:
     first = documents.README.read_text(encoding="utf-8").splitlines()[:24]
     assert any(line.startswith("make run") for line in first)
     assert any(line.startswith("make test") for line in first)
+
+
+MODELS = documents.ROOT / "docs" / "models.md"
+EXAMPLES = re.findall(r"```json\n(.*?)```", MODELS.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text[9:40])
+def test_every_example_of_a_model_is_answered(client: httpx.Client, example: str) -> None:
+    response = client.post("/parameters", json={"model": json.loads(example)})
+    assert response.status_code == 200, response.text
+    assert response.json()["parameters"]["total"] > 0
+
+
+def test_every_kind_of_model_has_an_example(client: httpx.Client) -> None:
+    shown = {json.loads(example)["kind"] for example in EXAMPLES}
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    mapping = schemas["EstimateRequest"]["properties"]["model"]["discriminator"]["mapping"]
+    assert shown == set(mapping)
+
+
+def test_every_type_of_layer_is_documented() -> None:
+    text = MODELS.read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in layers.KINDS)

@@ -63,6 +63,8 @@ OPERATORS: Mapping[str, type[Operator]] = {
 }
 _TYPES = {operator: name for name, operator in OPERATORS.items()}
 _BLOCKS = ("block", "self_attention", "gated_mlp", "mlp", "input", "flatten")
+KINDS = (*OPERATORS, *_BLOCKS)
+"""Every `type` that an item may have."""
 MAXIMUM_ITEMS = 50_000
 MAXIMUM_DEPTH = 32
 
@@ -145,7 +147,7 @@ def _made(item: Config, kind: str, state: _State, depth: int) -> Block | Operato
     if kind in _SHORT:
         return _SHORT[kind](item)
     if kind not in OPERATORS:
-        known = ", ".join(sorted((*OPERATORS, *_BLOCKS)))
+        known = ", ".join(sorted(KINDS))
         raise ConfigError(item.where("type"), f"type {kind[:60]!r} is not one of {known}")
     operator = _operator(item, kind, state)
     if isinstance(operator, Embedding) and operator.input:
@@ -159,6 +161,8 @@ def _block(item: Config, state: _State, depth: int) -> Block:
     inner = item.data.get("layers")
     if not isinstance(inner, list | tuple):
         raise ConfigError(item.where("layers"), "layers must be a list")
+    stream = _stream(item, "positions")
+    state.tokens = state.tokens or (stream is not None and stream.per_token > 0)
     children = _children(inner, item.where("layers"), state, depth + 1)
     return Block(
         item.text("name", "block"),
@@ -168,7 +172,7 @@ def _block(item: Config, state: _State, depth: int) -> Block:
         frozen=item.flag("frozen"),
         reused=item.flag("reused"),
         alias=item.flag("alias"),
-        stream=_stream(item, "positions"),
+        stream=stream,
         routing=_routing(item),
     )
 
@@ -338,7 +342,10 @@ _SHORT: Mapping[str, Callable[[Config], Block]] = {
 
 def to_document(network: Network) -> list[dict[str, Any]]:
     """The layers document of any network: `build` of it gives an equal tree."""
-    return [_written(child) for child in network.root.children]
+    children = [_written(child) for child in network.root.children]
+    if network.tokens and network.input_embedding() is None:
+        return [{"type": "block", "name": "model", "positions": "tokens", "layers": children}]
+    return children
 
 
 def _written(node: Block | Operator) -> dict[str, Any]:
