@@ -279,7 +279,7 @@ def whisper(config: Config) -> Network:
 
 
 FAMILIES = {
-    "bart": _member(BART, Line(position_offset=2)),
+    "bart": _member(BART | {"num_labels": 3}, Line(position_offset=2)),
     "blenderbot": _member(BLENDERBOT, Line(before=True, embedding_norm=False)),
     "blenderbot-small": _member(BLENDERBOT_SMALL, Line()),
     "m2m_100": _member(M2M, Line(before=True, position_offset=None, embedding_norm=False)),

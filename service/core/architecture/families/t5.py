@@ -22,7 +22,7 @@ from service.core.architecture.families.decoder import (
     mixture,
     plain_mlp,
 )
-from service.core.architecture.families.trunk import probability, read, refuse
+from service.core.architecture.families.trunk import named_class, probability, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Embedding, Norm, Operator, Split
 from service.core.architecture.polynomial import TOKENS
@@ -150,6 +150,8 @@ def _network(
         *towers[1],
         last,
     )
+    if named_class(config).endswith(("EncoderModel", "EncoderForSequenceClassification")):
+        return _encoder_alone(config, (table, aliases[0], *dropout), towers[0], last)
     tops: dict[str, Children] = {
         "ForConditionalGeneration": (head(hidden, rows, tied),),
         "WithLMHeadModel": (head(hidden, rows, tied),),
@@ -157,6 +159,17 @@ def _network(
     }
     network = encoder(config, hidden, (*parts, *on_top(config, tops, "ForConditionalGeneration")))
     return replace(network, causal=True)
+
+
+def _encoder_alone(
+    config: Config, embedding: tuple[Operator, ...], layers: Children, last: Block
+) -> Network:
+    """T5EncoderModel and its kin."""
+    if config.flag("is_decoder"):
+        raise refuse(config, "is_decoder", "false")
+    parts = (Block("embedding", embedding), *layers, last)
+    top = on_top(config, {"EncoderModel": ()})
+    return encoder(config, config.integer("d_model"), (*parts, *top))
 
 
 def _counts(config: Config) -> tuple[int, int]:
