@@ -478,34 +478,45 @@ def xlm(config: Config) -> Network:
 def longformer(config: Config) -> Network:
     """LongformerForMaskedLM: attention within a window, and products for global tokens."""
     config = read(config, BERT | {"attention_window": 512})
-    hidden, count = config.integer("hidden_size"), config.layers("num_hidden_layers")
-    given = config.get("attention_window")
-    windows = list(given) if isinstance(given, list | tuple) else [given] * count
-    if len(windows) != count:
-        raise refuse(config, "attention_window", "a number, or one for each layer")
-    table = embeddings(config, hidden)
-    layers = runs(windows, lambda window: _longformer_layer(config, hidden, window))
+    hidden = config.integer("hidden_size")
+
+    def make(reach: int) -> Children:
+        block, *rest = encoder_layer(config, hidden)
+        return globally_read(block, hidden, reach), *rest
+
+    layers = runs(windows_of(config, config.layers("num_hidden_layers")), make)
     tops = dict(roberta_tops(config, hidden, hidden))
     del tops["ForCausalLM"]
     tops["ForMultipleChoice"] = (pooler(hidden), classifier(hidden, 1))
     tops["ForQuestionAnswering"] = (classifier(hidden, labels(config), "qa_outputs"),)
-    return encoder(config, hidden, (table, *layers, *on_top(config, tops)))
+    parts = (embeddings(config, hidden), *layers, *on_top(config, tops))
+    return encoder(config, hidden, parts)
 
 
-def _longformer_layer(config: Config, hidden: int, window: object) -> Children:
-    reach = Config({"attention_window": window}, path=config.path).integer("attention_window", 2)
-    block, *rest = encoder_layer(config, hidden)
+def windows_of(config: Config, count: int) -> list[int]:
+    """`attention_window`: one number, or one for each layer."""
+    given = config.get("attention_window")
+    windows = list(given) if isinstance(given, list | tuple) else [given] * count
+    if len(windows) != count:
+        raise refuse(config, "attention_window", "a number, or one for each layer")
+    read_one = [Config({"attention_window": item}, path=config.path) for item in windows]
+    return [item.integer("attention_window", 2) for item in read_one]
+
+
+def globally_read(block: Block | Operator, hidden: int, reach: int) -> Block:
+    """Longformer's attention: a window around each token, and products for global tokens.
+
+    Global tokens are few: their products hold weights and do next to no work.
+    """
     assert isinstance(block, Block)
-    # Global tokens are few: their products hold weights and do next to no work.
     names = ("query_global", "key_global", "value_global")
     products = tuple(Linear(name, hidden, hidden, True, "column") for name in names)
     found = tuple(
         replace(child, window=reach + 1) if isinstance(child, Attention) else child
         for child in block.children
-        if isinstance(child, Operator)
     )
     unused = Block("global", products, stream=Stream(0.0, 0.0))
-    return (replace(block, children=(*found, unused)), *rest)
+    return replace(block, children=(*found, unused))
 
 
 def nystromformer(config: Config) -> Network:
