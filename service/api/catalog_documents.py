@@ -27,10 +27,15 @@ NameInPath = Annotated[
 CatalogKind = Literal["models", "accelerators", "regions", "prices", "claims", "reports"]
 
 
+_STAMP = "Set by the catalog; ignored when sent."
+
+
 class StampedProvenance(Provenance):
     """Where a fact comes from, and when the catalog learnt it."""
 
-    version: int | None = Field(None, description="Set by the catalog; ignored when sent.")
+    version: int | None = Field(
+        None, strict=True, description="Set by the catalog; ignored when sent."
+    )
     recorded_at: str | None = Field(None, description="Set by the catalog; ignored when sent.")
 
 

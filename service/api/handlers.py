@@ -73,6 +73,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """The methods that the path takes: a router by itself names those of one route only."""
+    documented = request.app.openapi()["paths"].get(request.scope["path"])
+    if documented is not None:
+        return [method.upper() for method in documented]
     routes = request.app.router.routes
     return [
         method
