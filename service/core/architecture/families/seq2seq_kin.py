@@ -29,6 +29,7 @@ from service.core.architecture.families.trunk import (
     kinds,
     probability,
     read,
+    refuse,
     runs,
     window,
 )
@@ -133,7 +134,9 @@ def _prophet_mlp(config: Config, tower: str) -> Block:
 
 def prophetnet(config: Config) -> Network:
     """ProphetNetForConditionalGeneration: the decoder predicts the next `ngram` tokens at once."""
-    config = read(config, PROPHETNET)
+    config = read(config, PROPHETNET | {"add_cross_attention": True})
+    if not config.flag("add_cross_attention"):
+        raise refuse(config, "add_cross_attention", "true")
     hidden, rows, ngram = (
         config.integer("hidden_size"),
         config.rows("vocab_size"),
