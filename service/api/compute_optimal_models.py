@@ -136,7 +136,7 @@ class OptimumSection(ApiModel):
     limited_by: str = Field(description="`budget`, or `capacity` of the devices.")
 
 
-class LawSection(ApiModel):
+class LawAnswerSection(ApiModel):
     """What one law says of the same budget."""
 
     law: str
@@ -203,7 +203,7 @@ class ComputeOptimalResponse(ApiModel):
     """The best size for a budget, what the laws say, and how flat the optimum is."""
 
     optimum: OptimumSection
-    laws: list[LawSection]
+    laws: list[LawAnswerSection]
     basin: list[BasinSection]
     marginal: MarginalSection | None
     curve: CurveSection | None

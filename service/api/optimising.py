@@ -13,7 +13,7 @@ from service.api.compute_optimal_models import (
     DeadlineBudget,
     DeviceHoursBudget,
     FlopsBudget,
-    LawSection,
+    LawAnswerSection,
     LifetimeSection,
     LossBudget,
     MarginalSection,
@@ -153,8 +153,8 @@ def _optimum(solution: laws.Solution) -> OptimumSection:
     )
 
 
-def _law_section(found: laws.LawAnswer) -> LawSection:
-    return LawSection(
+def _law_section(found: laws.LawAnswer) -> LawAnswerSection:
+    return LawAnswerSection(
         law=found.law,
         parameters=float(found.parameters),
         tokens=float(found.tokens),
