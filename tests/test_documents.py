@@ -29,6 +29,10 @@ def test_page_of_architectures_is_generated_from_the_registry() -> None:
     assert documents.ARCHITECTURES.read_text(encoding="utf-8") == documents.architectures()
 
 
+def test_page_of_sizes_is_generated_by_the_laws() -> None:
+    assert documents.SIZES.read_text(encoding="utf-8") == documents.right_sizes()
+
+
 def test_every_endpoint_of_the_readme_exists(client: httpx.Client) -> None:
     text = documents.README.read_text(encoding="utf-8")
     table = text[text.index("| endpoint |") : text.index("The same routes")]

@@ -21,6 +21,7 @@ from service.api.routes import (
     layouts,
     operations,
     runs,
+    scaling_laws,
     sweeps,
 )
 from service.catalog.store import Store
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         operations.router,
         estimates.router,
         compute_optimal.router,
+        scaling_laws.router,
         sweeps.router,
         layouts.router,
         claims.router,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from service.catalog import hardware, seeds
+from service.catalog import hardware, networks, seeds
 from service.catalog.facts import Fact
-from service.catalog.kinds.model import HuggingFaceArchitecture, ModelFacts
-from service.core.architecture.families import registry
 from service.core.architecture.network import Network
 from service.core.hardware import Accelerator
 
@@ -16,10 +14,7 @@ from service.core.hardware import Accelerator
 @cache
 def network(name: str) -> Network:
     """The network of a model that the catalog ships, by its slug. Raises KeyError."""
-    facts = _shipped()["models", name].payload
-    assert isinstance(facts, ModelFacts)
-    assert isinstance(facts.architecture, HuggingFaceArchitecture)
-    return registry.build(facts.architecture.config)
+    return networks.network(_shipped()["models", name])
 
 
 @cache
