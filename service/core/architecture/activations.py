@@ -33,6 +33,7 @@ from service.core.architecture.operators import (
     Scan,
     Split,
 )
+from service.core.architecture.scans import WRITTEN_OUT
 from service.core.formats import Formats
 from service.core.parallelism import Kernels
 
@@ -135,10 +136,11 @@ def _linear(op: Linear, leaf: Placed, context: Context, flow: Flow) -> tuple[Kep
     out = Flow(False, formats.compute, width, not cast)
     if held and not cast:
         return after, out
-    return after.plus(divided(_input_split(op), formats.product_input * op.inputs)), out
+    return after.plus(divided(input_split(op), formats.product_input * op.inputs)), out
 
 
-def _input_split(op: Linear) -> Split:
+def input_split(op: Linear) -> Split:
+    """How tensor parallelism divides a product's input."""
     return Split.TENSOR if op.split == "row" else Split.WHOLE
 
 
@@ -157,7 +159,7 @@ def _adapter(op: Linear, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     out = Flow(False, e, flow.source, flow.source_kept or shared)
     if shared and flow.source_kept:
         return Kept(), out
-    return divided(_input_split(op) if first else Split.WHOLE, own * op.inputs), out
+    return divided(input_split(op) if first else Split.WHOLE, own * op.inputs), out
 
 
 def _beside(op: Linear, leaf: Placed, flow: Flow) -> bool:
@@ -204,6 +206,8 @@ def _activation(op: Activation, _leaf: Placed, context: Context, _flow: Flow) ->
     if not context.modules:
         return divided(op.split, (2.0 if op.gated else 1.0) * e * op.width), Flow(False, e)
     amount, width = _elementwise(op.kind, e, context.formats.autocast)
+    if op.kind == "gelu" and context.traits.gelu_copies:
+        amount = context.traits.gelu_copies * e
     if op.gated:
         amount += e + width
     return divided(op.split, amount * op.width), Flow(op.kind == "relu", width)
@@ -240,7 +244,8 @@ def _attention(op: Attention, _leaf: Placed, context: Context, flow: Flow) -> tu
     copies = 2.0 if context.modules and context.traits.contiguous_queries and e < 4.0 else 1.0
     output = (copies * e * op.value_dim + 4.0) * op.heads
     wide = expanded if context.attention == "sdpa" and e > 2.0 else 0.0
-    kept_whole = Kept(tensor=_fused_rest(op, context, flow))
+    bias = e * op.heads * context.traits.score_bias if context.modules else 0.0
+    kept_whole = Kept(tensor=_fused_rest(op, context, flow), pair=bias)
     saved = Kept(tensor=queries + output).plus(_keys(op, each, wide)).plus(kept_whole)
     return saved, Flow(True, e)
 
@@ -272,14 +277,14 @@ def _score_bytes(op: Attention, context: Context) -> float:
     e = context.formats.compute
     if not context.modules:
         return op.heads * (e + (1.0 + e if op.dropout > 0 else 0.0))
-    wide = _softmax_is_wide(op, context)
+    wide = softmax_is_wide(op, context)
     softmax = 4.0 if wide else e
     product = 1.0 + e if op.dropout > 0 else (e if wide else 0.0)
     further = (1.0 if context.traits.score_cap else 0.0) + context.traits.position_scores
     return op.heads * (softmax + product + further * e)
 
 
-def _softmax_is_wide(op: Attention, context: Context) -> bool:
+def softmax_is_wide(op: Attention, context: Context) -> bool:
     """Whether 16-bit scores pass an fp32 softmax, as they always do under autocast."""
     if context.formats.compute >= 4.0:
         return False
@@ -314,41 +319,14 @@ def _pool(op: Pool, _leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, 
 
 
 def _scan(op: Scan, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
+    return Kept(tensor=scan_bytes(op, context)), Flow(False, context.formats.compute)
+
+
+def scan_bytes(op: Scan, context: Context) -> float:
+    """What a recurrence keeps for one position; a fused kernel keeps its four streams."""
     e = context.formats.compute
-    fused = 4.0 * e * op.width
-    written_out = _SCANS.get(op.kind) if context.modules else None
-    return Kept(tensor=written_out(op, e) if written_out else fused), Flow(False, e)
-
-
-def _selective_scan(op: Scan, e: float) -> float:
-    """Mamba as transformers runs it without the `mamba_ssm` kernels.
-
-    A loop over the tokens keeps the decay, the input and the state of each in fp32, and about
-    five tensors of the stream's width.
-    """
-    narrow = e if e < 4.0 else 0.0
-    return (12.0 + narrow) * op.state_elements + 22.0 * op.width
-
-
-SCAN_CHUNK = 256.0
-"""Tokens of a chunk in Mamba-2, as published configurations have it."""
-
-
-def _chunked_scan(op: Scan, e: float) -> float:
-    """Mamba-2 as transformers runs it without kernels.
-
-    Within a chunk each pair of tokens has a decay, a product and their mixture in fp32, and each
-    head five tensors of its state's width.
-    """
-    heads = op.shapes[0][0] if op.shapes else 1
-    state = op.state_elements / op.width
-    return 4.0 * heads * (3.0 * SCAN_CHUNK + 5.0 * state) + 43.0 * op.width
-
-
-_SCANS: Mapping[str, Callable[[Scan, float], float]] = {
-    "mamba": _selective_scan,
-    "mamba2": _chunked_scan,
-}
+    written_out = WRITTEN_OUT.get(op.kind) if context.modules else None
+    return written_out(op, e) if written_out else 4.0 * e * op.width
 
 
 def _nothing(_op: Operator, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:
@@ -384,46 +362,3 @@ RULES: Mapping[type[Operator], Rule] = {
     Parameter: _parameter,
     Rotary: _rotary,
 }
-
-
-def working(leaf: Placed, context: Context, hidden: float) -> Kept:
-    """Gradients of activations alive while the leaf runs backward, for one position.
-
-    Those of its output and its input, and the residual stream's, which waits (`hidden` wide).
-    """
-    operator, formats = leaf.operator, context.formats
-    e, residual = formats.compute, formats.residual
-    waiting = Kept(whole=residual * hidden)
-    if isinstance(operator, Linear):
-        inner = divided(_input_split(operator), e * operator.inputs)
-        if operator.split == "row":
-            cast = e if context.casts else 0.0
-            return inner.plus(Kept(whole=(residual + cast) * operator.outputs))
-        return waiting.plus(inner).plus(divided(operator.split, e * operator.outputs))
-    if isinstance(operator, Attention):
-        return waiting.plus(_attention_backward(operator, context))
-    if isinstance(operator, Activation):
-        return waiting.plus(divided(operator.split, _activation_backward(operator, context)))
-    if isinstance(operator, Convolution):
-        sides = operator.inputs * operator.input_positions + operator.outputs
-        return Kept(whole=e * sides)
-    if isinstance(operator, Scan):
-        return waiting.plus(_scan(operator, leaf, context, Flow())[0])
-    if isinstance(operator, Norm):
-        return waiting.plus(divided(operator.split, 2.0 * residual * operator.width))
-    return waiting
-
-
-def _attention_backward(op: Attention, context: Context) -> Kept:
-    e = context.formats.compute
-    sides = 2.0 * e * op.heads * (op.key_dim + op.value_dim)
-    if context.attention != "eager":
-        return Kept(tensor=sides)
-    wide = 4.0 if _softmax_is_wide(op, context) else e
-    return Kept(tensor=sides, pair=op.heads * (e + 2.0 * wide))
-
-
-def _activation_backward(op: Activation, context: Context) -> float:
-    sides = (3.0 if op.gated else 2.0) * context.formats.compute
-    written_out = context.modules and op.kind in ("gelu_new", "gelu_fast")
-    return (sides + (8.0 if written_out else 0.0)) * op.width

@@ -34,6 +34,10 @@ class Traits(NamedTuple):
     """Knows no fused attention of PyTorch's: the scores are written out."""
     position_scores: float = 0.0
     """Further tensors of scores kept for relative positions, compute precision."""
+    score_bias: float = 0.0
+    """Tensors of biases, one number a pair and head, that a fused attention keeps."""
+    gelu_copies: float = 0.0
+    """Tensors that a GELU written out keeps beside its output; 0 for the built-in one."""
     copied_values: bool = False
     """Values out of a fused projection are copied rather than viewed."""
     narrow_softmax: bool = False
@@ -68,6 +72,11 @@ _TRAITS: Mapping[str, Traits] = {
     "deberta-v2": _NARROW_LOSS._replace(position_scores=2.0),
     "cohere": Traits("cohere"),
     "cohere2": Traits("cohere"),
+    "beit": _NARROW_LOSS._replace(score_bias=1.0),
+    "data2vec-vision": _NARROW_LOSS._replace(score_bias=1.0),
+    "esm": _NARROW_LOSS._replace(gelu_copies=3.0),
+    "swin": _NARROW_LOSS._replace(score_bias=0.5),
+    "t5gemma": Traits("gemma", score_cap=True, logit_cap=True),
     "olmo": Traits(norm="wide"),
     "olmo2": Traits("gemma"),
     "olmo3": Traits("gemma"),
@@ -93,8 +102,8 @@ _WRITTEN_OUT = _named(
     """big_bird bigbird_pegasus bloom canine codegen convbert deberta deberta-v2 flaubert fsmt
     funnel gemma2 gpt_neo gpt_neox_japanese gpt_oss gptj ibert led levit longformer longt5 luke
     megatron-bert mpnet mpt mvp nllb-moe nystromformer openai-gpt pegasus_x prophetnet pvt rembert
-    roformer splinter squeezebert swinv2 switch_transformers vaultgemma vilt visual_bert wavlm
-    xglm xlm xlnet"""
+    roformer splinter squeezebert swinv2 switch_transformers t5gemma vaultgemma vilt visual_bert
+    wavlm xglm xlm xlnet"""
 )
 
 _ENCODER_DECODERS = _named(

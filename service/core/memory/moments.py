@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from service.core.architecture.activations import Context, working
+from service.core.architecture.activations import Context
+from service.core.architecture.gradients import working
 from service.core.architecture.network import Placed
 from service.core.architecture.operators import Activation, Convolution
 from service.core.memory.calibration import coefficients

@@ -103,7 +103,8 @@ def _traits(network: Network) -> Traits:
         isinstance(leaf.operator, Linear) and leaf.operator.adapter == "fp32"
         for leaf in network.leaves()
     )
-    return found._replace(logits_fp32=True) if wide else found
+    grouped = network.stored.startswith(("gptq", "awq"))
+    return found._replace(logits_fp32=True) if wide and not grouped else found
 
 
 def from_parameters(table: ParameterTable, kernels: Kernels) -> MemoryTable:

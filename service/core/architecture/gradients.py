@@ -1,0 +1,64 @@
+"""Gradients of activations that are alive while an operator runs backward."""
+
+from __future__ import annotations
+
+from service.core.architecture.activations import (
+    Context,
+    Kept,
+    divided,
+    input_split,
+    scan_bytes,
+    softmax_is_wide,
+)
+from service.core.architecture.network import Placed
+from service.core.architecture.operators import (
+    Activation,
+    Attention,
+    Convolution,
+    Linear,
+    Norm,
+    Scan,
+)
+
+
+def working(leaf: Placed, context: Context, hidden: float) -> Kept:
+    """Gradients of activations alive while the leaf runs backward, for one position.
+
+    Those of its output and its input, and the residual stream's, which waits (`hidden` wide).
+    """
+    operator, formats = leaf.operator, context.formats
+    e, residual = formats.compute, formats.residual
+    waiting = Kept(whole=residual * hidden)
+    if isinstance(operator, Linear):
+        inner = divided(input_split(operator), e * operator.inputs)
+        if operator.split == "row":
+            cast = e if context.casts else 0.0
+            return inner.plus(Kept(whole=(residual + cast) * operator.outputs))
+        return waiting.plus(inner).plus(divided(operator.split, e * operator.outputs))
+    if isinstance(operator, Attention):
+        return waiting.plus(_attention_backward(operator, context))
+    if isinstance(operator, Activation):
+        return waiting.plus(divided(operator.split, _activation_backward(operator, context)))
+    if isinstance(operator, Convolution):
+        sides = operator.inputs * operator.input_positions + operator.outputs
+        return Kept(whole=e * sides)
+    if isinstance(operator, Scan):
+        return waiting.plus(Kept(tensor=scan_bytes(operator, context)))
+    if isinstance(operator, Norm):
+        return waiting.plus(divided(operator.split, 2.0 * residual * operator.width))
+    return waiting
+
+
+def _attention_backward(op: Attention, context: Context) -> Kept:
+    e = context.formats.compute
+    sides = 2.0 * e * op.heads * (op.key_dim + op.value_dim)
+    if context.attention != "eager":
+        return Kept(tensor=sides)
+    wide = 4.0 if softmax_is_wide(op, context) else e
+    return Kept(tensor=sides, pair=op.heads * (e + 2.0 * wide))
+
+
+def _activation_backward(op: Activation, context: Context) -> float:
+    sides = (3.0 if op.gated else 2.0) * context.formats.compute
+    written_out = context.modules and op.kind in ("gelu_new", "gelu_fast")
+    return (sides + (8.0 if written_out else 0.0)) * op.width
