@@ -63,7 +63,7 @@ def floor(value: Number) -> Number:
 
 
 def exp(value: Number) -> Number:
-    """e to the power of the value."""
+    """The exponential function."""
     return np.exp(value) if isinstance(value, np.ndarray) else math.exp(value)
 
 

@@ -48,8 +48,10 @@ class Layout:
 
     @property
     def shards(self) -> Number:
-        """Ways that ZeRO divides the dense states. The context group holds the same weights, so
-        it shards with the data group."""
+        """Ways that ZeRO divides the dense states.
+
+        The context group holds the same weights, so it shards with the data group.
+        """
         return self._limited(self.data * self.context)
 
     @property
