@@ -20,9 +20,9 @@ NORMAL_90 = 1.6449
 """Half-width of a normal's 90 % interval, in standard deviations."""
 SPREAD_SHARE = 0.6
 """Spread of clusters' factors over the general spread; the rest is scatter within a cluster."""
-SCATTER_SHARE = 0.45
+SCATTER_SHARE = 0.35
 """Median scatter of a cluster's runs over the general spread, before any run is seen."""
-SCATTER_DOUBT = 0.8
+SCATTER_DOUBT = 1.0
 """Log standard deviation of that scatter."""
 LEAST_SPREAD = 0.1
 """No general interval is taken to be tighter; log units."""
