@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.calibration.measured import DATA, accelerator, network
 from service.calibration.rows import BacktestRow
-from service.calibration.throughput_rows import DATA, accelerator, network
 from service.core import throughput
 from service.core.architecture.families import shapes
 from service.core.architecture.network import Network

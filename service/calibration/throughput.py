@@ -65,11 +65,13 @@ WEIGHTS: Mapping[str, float] = {
     "vtrain_single_node": 5.0,
     "vtrain_multi_node": 4.0,
     "simumax_b200": 3.0,
-    "bigscience-a100": 0.8,
+    "bigscience-a100": 1.5,
+    "internevo": 1.5,
+    "maxtext-tpu": 1.5,
     "korthikanti-2022": 4.0,
     "narayanan-2021": 4.0,
     "llm-foundry": 3.0,
-    "megatron-bridge": 2.5,
+    "megatron-bridge": 3.0,
 }
 """Weight of a source as a whole; its rows share it, so that a large table counts for more than a
 small one, but not in proportion."""
