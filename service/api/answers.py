@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from threading import Lock
 
 from service.api.requests import EstimateRequest
 from service.api.responses import EstimateResponse
@@ -18,27 +19,38 @@ LARGEST = 65_536
 
 
 class Answers:
-    """The last answers of one state of the catalog. Used by one event loop, so not locked."""
+    """The last answers of one state of the catalog. Threads may share it."""
 
     def __init__(self) -> None:
         self._catalog = ""
         self._found: OrderedDict[str, EstimateResponse] = OrderedDict()
+        self._lock = Lock()
 
     def answer(
         self, request: EstimateRequest, catalog: str, work: Callable[[], EstimateResponse]
     ) -> EstimateResponse:
         """The remembered answer, or `work`'s. What `work` raises is not remembered."""
-        if catalog != self._catalog:
-            self._found.clear()
-            self._catalog = catalog
         key = request.model_dump_json(exclude_unset=True)
-        found = self._found.get(key)
-        if found is not None:
-            self._found.move_to_end(key)
-            return found
-        found = work()
-        if len(key) <= LARGEST:
-            self._found[key] = found
-            if len(self._found) > KEPT:
-                self._found.popitem(last=False)
+        found = self._remembered(key, catalog)
+        if found is None:
+            found = work()
+            if len(key) <= LARGEST:
+                self._keep(key, catalog, found)
         return found
+
+    def _remembered(self, key: str, catalog: str) -> EstimateResponse | None:
+        with self._lock:
+            if catalog != self._catalog:
+                self._found.clear()
+                self._catalog = catalog
+            found = self._found.get(key)
+            if found is not None:
+                self._found.move_to_end(key)
+            return found
+
+    def _keep(self, key: str, catalog: str, found: EstimateResponse) -> None:
+        with self._lock:
+            if catalog == self._catalog:  # else another thread has seen a newer catalog
+                self._found[key] = found
+                if len(self._found) > KEPT:
+                    self._found.popitem(last=False)

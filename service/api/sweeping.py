@@ -35,6 +35,8 @@ from service.core.sweep import Grid, Numbers, Point, sweep
 
 MOST_CELLS = 5_000_000
 MOST_POINTS = 5_000
+MOST_SEARCHES = 500
+"""Points for which a layout has to be sought."""
 
 _ALWAYS = {
     "/workload/tokens": "tokens",
@@ -57,7 +59,7 @@ def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
     """All combinations. Raises ProblemError."""
     pointers = _columns(request)
     axes = _axes(request)
-    _check_work(axes, pointers)
+    _check_work(request, axes, pointers)
     ledger = Ledger()
     grid = _grid(request, axes, snapshot, ledger)
     swept = sweep(grid, {pointer: GETTERS[pointer] for pointer in pointers})
@@ -128,16 +130,19 @@ def _divide_evenly(request: SweepRequest, counts: Sequence[int | float]) -> bool
     )
 
 
-def _check_work(axes: Sequence[Axis], pointers: Sequence[str]) -> None:
+def _check_work(request: SweepRequest, axes: Sequence[Axis], pointers: Sequence[str]) -> None:
     cells = prod(len(axis.values) for axis in axes) * (len(axes) + len(pointers))
     if cells > MOST_CELLS:
         detail = f"the sweep has {cells} cells; at most {MOST_CELLS} are answered at once"
         raise at("too-much-work", "/axes", detail)
     points = prod(len(axis.values) for axis in axes if axis.target is None)
-    if points > MOST_POINTS:
+    given = request.base.layout is not None
+    most = MOST_POINTS if given else MOST_SEARCHES
+    if points > most:
         detail = (
-            f"the sweep combines {points} models, layouts and other choices; at most "
-            f"{MOST_POINTS} are answered at once (tokens, prices and grids do not count)"
+            f"the sweep combines {points} models, layouts and other choices; at most {most} are "
+            f"answered at once {'with' if given else 'without'} a layout in base (tokens, prices "
+            "and grids do not count)"
         )
         raise at("too-much-work", "/axes", detail)
 

@@ -106,10 +106,18 @@ _BUILDERS: Mapping[str, Callable[[Any], Network]] = {
 }
 
 
-@lru_cache(maxsize=1024)
 def _built(kind: str, text: str) -> Network:
-    """The network of a document; the same text is read once."""
+    """The network of a document; the same text is read once, unless it is very long."""
+    return _remembered(kind, text) if len(text) <= _LONGEST_KEPT else _read_anew(kind, text)
+
+
+def _read_anew(kind: str, text: str) -> Network:
     return _BUILDERS[kind](json.loads(text))
+
+
+_remembered = lru_cache(maxsize=256)(_read_anew)
+_LONGEST_KEPT = 50_000
+"""Characters of a document that may stay in memory."""
 
 
 def _size(spec: SizeModel) -> Size:

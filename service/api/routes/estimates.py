@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 
 from service.api import validation
 from service.api.context import request_id
 from service.api.estimating import Context, estimate
 from service.api.handlers import from_catalog
 from service.api.problems import Problem, ProblemError
+from service.api.request_workloads import InferenceWorkload
 from service.api.requests import BatchRequest, EstimateRequest
 from service.api.responses import (
     BatchItem,
@@ -27,6 +29,8 @@ from service.api.state import answers, metrics, store
 from service.catalog.errors import CatalogError
 
 router = APIRouter(tags=["estimates"])
+AT_ONCE = 16
+"""Requests of a batch that are answered before others get their turn."""
 
 
 def answered(request: Request, body: EstimateRequest) -> EstimateResponse:
@@ -41,34 +45,41 @@ def answered(request: Request, body: EstimateRequest) -> EstimateResponse:
     return answer
 
 
+async def answered_beside(request: Request, body: EstimateRequest) -> EstimateResponse:
+    """The same; a request that needs a search for its layout runs beside the others."""
+    if body.layout is None and not isinstance(body.workload, InferenceWorkload):
+        return await run_in_threadpool(answered, request, body)
+    return answered(request, body)
+
+
 @router.post("/estimate", name="estimate", summary="Everything that can be said of a job")
 async def post_estimate(request: Request, body: EstimateRequest) -> EstimateResponse:
     """Parameters, memory, time, money, carbon, the best size, and whether the job may start."""
-    return answered(request, body)
+    return await answered_beside(request, body)
 
 
 @router.post("/parameters", name="estimate_parameters", summary="Exact parameter counts")
 async def post_parameters(request: Request, body: EstimateRequest) -> ParametersResponse:
     """The parameters of /estimate."""
-    return ParametersResponse(**_cut(answered(request, body), ParametersResponse))
+    return ParametersResponse(**_cut(await answered_beside(request, body), ParametersResponse))
 
 
 @router.post("/memory", name="estimate_memory", summary="Peak memory of one device")
 async def post_memory(request: Request, body: EstimateRequest) -> MemoryResponse:
     """The memory of /estimate, with its layout and verdict."""
-    return MemoryResponse(**_cut(answered(request, body), MemoryResponse))
+    return MemoryResponse(**_cut(await answered_beside(request, body), MemoryResponse))
 
 
 @router.post("/training-time", name="estimate_training_time", summary="How long training takes")
 async def post_training_time(request: Request, body: EstimateRequest) -> TrainingTimeResponse:
     """The time of /estimate, with the work and the layout behind it."""
-    return TrainingTimeResponse(**_cut(answered(request, body), TrainingTimeResponse))
+    return TrainingTimeResponse(**_cut(await answered_beside(request, body), TrainingTimeResponse))
 
 
 @router.post("/carbon", name="estimate_carbon", summary="Energy and emissions")
 async def post_carbon(request: Request, body: EstimateRequest) -> CarbonResponse:
     """The carbon of /estimate."""
-    return CarbonResponse(**_cut(answered(request, body), CarbonResponse))
+    return CarbonResponse(**_cut(await answered_beside(request, body), CarbonResponse))
 
 
 def _cut(answer: EstimateResponse, model: type[Any]) -> dict[str, Any]:
@@ -78,12 +89,15 @@ def _cut(answer: EstimateResponse, model: type[Any]) -> dict[str, Any]:
 @router.post("/estimate/batch", name="estimate_batch", summary="Many unlike requests")
 async def post_batch(request: Request, body: BatchRequest) -> BatchResponse:
     """Each request gets its own answer or its own problem, in the order of the requests."""
-    items = []
-    for index, entry in enumerate(body.requests):
-        items.append(_item(request, entry))
-        if index % 8 == 7:
-            await asyncio.sleep(0)  # let other requests in between
+    items: list[BatchItem] = []
+    for start in range(0, len(body.requests), AT_ONCE):
+        some = body.requests[start : start + AT_ONCE]
+        items += await run_in_threadpool(_items, request, some)
     return BatchResponse(items=items)
+
+
+def _items(request: Request, entries: Sequence[Any]) -> list[BatchItem]:
+    return [_item(request, entry) for entry in entries]
 
 
 def _item(request: Request, entry: Any) -> BatchItem:
