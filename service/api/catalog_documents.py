@@ -24,7 +24,7 @@ Verdict = Literal["consistent", "inconsistent", "unverifiable"]
 NameInPath = Annotated[
     Slug | None, Field(description="Always in an answer; may be left out of what is sent.")
 ]
-CatalogKind = Literal["models", "accelerators", "regions", "prices", "claims", "reports"]
+CatalogKind = Literal["models", "accelerators", "regions", "prices", "claims", "reports", "runs"]
 
 
 _STAMP = "Set by the catalog; ignored when sent."

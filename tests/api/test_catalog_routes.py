@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.secrets import ADMIN, READ, WRITE, bearer
 
-KINDS = ("models", "accelerators", "regions", "prices", "claims", "reports")
+KINDS = ("models", "accelerators", "regions", "prices", "claims", "reports", "runs")
 
 
 def region(grid: float = 100.0) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def test_one_run_moves_the_answer_part_of_the_way(
 ) -> None:
     found = answer(recorded(seeded, jobs(general, 1)), cluster="blue")
     ratio = part(found, "time.step_seconds").value / part(general, "time.step_seconds").value
-    assert 1.02 < ratio < 1.2
+    assert 1.02 < ratio < 1.25
 
 
 def test_energy_beyond_the_time_is_power(seeded: Snapshot, general: EstimateResponse) -> None:
