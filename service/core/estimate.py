@@ -104,10 +104,16 @@ def prepare(
         recomputed_flops=repeated.get(kernels.recomputation, 0.0),
         sequence_length=sequence_length,
         tokens_per_sample=sequence_length if network.tokens else 1.0,
-        memory_bounds=memory.bounds(kernels.implementation),
+        memory_bounds=memory.bounds(_evidence(network, kernels)),
         time_bounds=throughput.bounds(accelerator),
         power_residual=energy.power_residual(),
     )
+
+
+def _evidence(network: Network, kernels: Kernels) -> str:
+    """The class of measured jobs whose residuals bound the memory."""
+    stored_wide = network.stored in ("fp32", "bf16", "fp16", "fp8")
+    return kernels.implementation if stored_wide else "quantised"
 
 
 def _card(accelerator: Accelerator) -> Interval:

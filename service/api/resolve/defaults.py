@@ -25,6 +25,8 @@ WHY = {
     "global_batch_size": "tokens a step as for models of this size in Brown et al. 2020, table 2.1",
     "micro_batch_size": "the smallest",
     "precision": "16-bit parameters with fp32 master weights, as Megatron and DeepSpeed do",
+    "finetuning_precision": "16-bit weights and states, as PEFT and TRL recipes do",
+    "finetuning_implementation": "PyTorch modules, as transformers and PEFT run them",
     "optimizer": "what most models are trained with",
     "recomputation": "nothing is computed twice where memory allows",
     "attention": "fused kernels, which keep no scores",

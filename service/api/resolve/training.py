@@ -183,12 +183,23 @@ _CHOICES: Mapping[str, str] = {
 }
 
 
+_FINETUNING: Mapping[str, str] = {"precision": "bf16", "implementation": "modules"}
+_MODULES = frozenset(("fp32", "bf16", "fp16", "bf16-autocast", "fp16-autocast"))
+"""Precisions that PyTorch trains in by itself; the mixed ones come with Megatron and DeepSpeed."""
+
+
 def _kernels(workload: TrainingWorkload, ledger: Ledger) -> Kernels:
-    values = {}
-    for name, default in _CHOICES.items():
+    values: dict[str, str] = {}
+    finetuned = isinstance(workload, FinetuningWorkload)
+    for name, usual in _CHOICES.items():
         given = getattr(workload, name)
+        default, why = usual, WHY.get(name, "")
+        if finetuned and name in _FINETUNING:
+            default, why = _FINETUNING[name], WHY[f"finetuning_{name}"]
+        elif name == "implementation" and values["precision"] in _MODULES:
+            default, why = "modules", WHY["finetuning_implementation"]
         if name != "recomputation":
-            given = ledger.choose(f"/workload/{name}", given, default, WHY[name])
+            given = ledger.choose(f"/workload/{name}", given, default, why)
         values[name] = given or default
     return Kernels(**values)
 
