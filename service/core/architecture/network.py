@@ -215,6 +215,8 @@ class _Place:
 
 
 def _walk(block: Block, place: _Place) -> Iterator[Placed]:
+    if not block.repeat:
+        return
     if block.repeat > 1 and not block.layer and _holds_layers(block):
         for index in range(block.repeat):
             reused = block.reused or (block.shared and index > 0)

@@ -149,7 +149,7 @@ def _places(config: Config, squeeze: int = 1) -> Block:
         size = config.integer("conv_pos_kernel_size")
         convolution = Convolution("conv", hidden, hidden, (size,), groups)
         plain = Norm("layer_norm", hidden, "layer", weight=False)
-        return Block("pos_conv_embed", (convolution, plain, act) * kernel)
+        return Block("pos_conv_embed", (convolution, plain, act), repeat=kernel)
     convolution = Convolution(
         "conv", hidden, hidden, (kernel,), groups, input_positions=float(squeeze)
     )

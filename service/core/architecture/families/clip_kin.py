@@ -26,7 +26,7 @@ from service.core.architecture.families.decoder import (
     layer,
     plain_mlp,
 )
-from service.core.architecture.families.trunk import head_width, probability, read
+from service.core.architecture.families.trunk import head_width, probability, read, ties
 from service.core.architecture.families.vision_transformer import patch_projection, patches
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Linear, Parameter
@@ -192,7 +192,7 @@ def blip(config: Config) -> Network:
         repeat=text.layers("num_hidden_layers"),
     )  # fmt: skip
     rows = text.rows("vocab_size")
-    tied = {part.get("tie_word_embeddings") for part in (config, text)} != {False}
+    tied = ties(config) or ties(text)
     top = masked_lm(hidden, hidden, rows, tied, text.text("hidden_act"))
     parts = (*_blip_vision(vision), embeddings(text, hidden), layers, top)
     network = encoder(config, hidden, parts)

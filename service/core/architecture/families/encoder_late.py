@@ -22,7 +22,7 @@ from service.core.architecture.families.bert import (
 from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import Children, dropped, layer, plain_mlp
 from service.core.architecture.families.pictures import whole_numbers
-from service.core.architecture.families.trunk import labels, probability, read, refuse, runs
+from service.core.architecture.families.trunk import agree, labels, probability, read, refuse, runs
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
@@ -81,14 +81,11 @@ def canine(config: Config) -> Network:
     hidden, hashes = config.integer("hidden_size"), config.integer("num_hash_functions")
     buckets, rate = config.rows("num_hash_buckets"), config.integer("downsampling_rate")
     act = Activation("activation", hidden, config.text("hidden_act"))
-    tables = tuple(
-        Embedding(f"HashBucketCodepointEmbedder_{i}", buckets, hidden // hashes)
-        for i in range(hashes)
-    )
+    table = Embedding("HashBucketCodepointEmbedder", buckets, hidden // hashes)
     embedding = Block(
         "embedding",
         (
-            *tables,
+            Block("hashes", (table,), repeat=hashes),
             Embedding("char_position_embeddings", buckets, hidden),
             Embedding("token_type_embeddings", config.rows("type_vocab_size"), hidden),
             norm("LayerNorm", hidden),
@@ -253,6 +250,7 @@ def reformer(config: Config) -> Network:
     kinds = list(config.sequence("attn_layers"))
     if not kinds or any(kind not in ("local", "lsh") for kind in kinds):
         raise refuse(config, "attn_layers", "local, lsh")
+    agree(config, "num_hidden_layers", len(kinds))
     inner, act = config.integer("feed_forward_size"), config.text("hidden_act")
     dropout = probability(config, "hidden_dropout_prob")
     mlp = plain_mlp(hidden, inner, act, names=("dense", "output"), dropout=dropout)

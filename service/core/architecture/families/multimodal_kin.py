@@ -23,7 +23,14 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.multimodal import decoder, joined, part, two_linear
 from service.core.architecture.families.towers import tower
-from service.core.architecture.families.trunk import head_width, probability, read, refuse
+from service.core.architecture.families.trunk import (
+    agree,
+    head_width,
+    probability,
+    read,
+    refuse,
+    ties,
+)
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
@@ -205,7 +212,7 @@ def gemma4(config: Config) -> Network:
     if config.get("audio_config") is not None:
         raise refuse(config, "audio_config", "null")
     given = part(config, "text_config", {"model_type": "gemma4_text"})
-    tied = config.get("tie_word_embeddings") is not False
+    tied = ties(config)
     text = decoder(config, given | {"model_type": "gemma4_text"}, tied, "text_config")
     if config.get("vision_config") is None:
         return joined(config, (), text)
@@ -282,8 +289,7 @@ def kosmos2(config: Config) -> Network:
     reading = attention(_crossed(hidden, heads, positions + queries))
     latent = Parameter("latent_query", (queries, hidden))
     projector = Block("projector", (latent, dense, reading), stream=fixed(queries))
-    stated = {section.get("tie_word_embeddings") for section in (config, text)}
-    tied = stated != {False}
+    tied = ties(config) or ties(text)
     rows = text.rows("vocab_size")
     top = on_top(
         config,
@@ -339,6 +345,7 @@ def voxtral(config: Config) -> Network:
     """VoxtralForConditionalGeneration: Whisper's encoder, four frames to a vector."""
     given = {**VOXTRAL_TEXT, **part(config, "text_config", VOXTRAL_TEXT)}
     text = decoder(config, given, False, "text_config")
+    agree(config, "hidden_size", text.hidden_size)
     sound = read(config.section("audio_config"), LISTENER, LISTENER_NAMES)
     inputs = sound.integer("encoder_ffn_dim")
     frames = sound.integer("max_source_positions")

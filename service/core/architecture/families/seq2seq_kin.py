@@ -31,6 +31,7 @@ from service.core.architecture.families.trunk import (
     read,
     refuse,
     runs,
+    ties,
     window,
 )
 from service.core.architecture.network import Block, Network
@@ -218,7 +219,7 @@ def t5gemma(config: Config) -> Network:
     parts = [read(config.section(name), GEMMA2) for name in ("encoder", "decoder")]
     listening, speaking = parts
     width = listening.integer("hidden_size")
-    tied = config.get("tie_word_embeddings") is not False
+    tied = ties(config)
     rows, hidden = speaking.rows("vocab_size"), speaking.integer("hidden_size")
     tops: dict[str, Children] = {CLASS: (head(hidden, rows, tied),), "Model": ()}
     body = (*_gemma_tower(listening), *_gemma_tower(speaking, width))

@@ -52,6 +52,17 @@ def refuse(config: Config, name: str, allowed: str) -> UnknownArchitecture:
     )
 
 
+def agree(config: Config, name: str, value: int) -> None:
+    """Refuse a field that the class works out itself where the file states another value."""
+    if (config.optional(name, 1) or value) != value:
+        raise refuse(config, name, f"{value}, as the other fields have it")
+
+
+def ties(config: Config) -> bool:
+    """`tie_word_embeddings`, true where the file has none."""
+    return config.get("tie_word_embeddings") is None or config.flag("tie_word_embeddings")
+
+
 def probability(config: Config, name: str) -> float:
     """A dropout probability; absent counts as 0."""
     return 0.0 if config.get(name) is None else config.number(name, 0.0, 1.0)

@@ -184,10 +184,11 @@ def efficientnet(config: Config) -> Network:
     ):
         if grid.channels != _rounded(config, inputs):
             raise refuse(config, "in_channels", "the channels before each stage")
-        for index in range(math.ceil(deep * count)):
-            step = 1 if index else stride
-            width = _rounded(config, outputs)
-            parts.append(_efficient_layer(config, grid, width, kernel, step, ratio))
+        width, repeats = _rounded(config, outputs), math.ceil(deep * count)
+        parts.append(_efficient_layer(config, grid, width, kernel, stride, ratio))
+        if repeats > 1:
+            again = _efficient_layer(config, grid, width, kernel, 1, ratio)
+            parts.append(residual(grid, again.children, repeats - 1))
     width = config.integer("hidden_dim")
     if width != _rounded(config, 1280):
         raise refuse(config, "hidden_dim", f"{_rounded(config, 1280)} with this width_coefficient")

@@ -239,8 +239,7 @@ def dpt(config: Config) -> Network:
         raise refuse(config, "neck_ignore_stages", "[]")
     hidden, wide = config.integer("hidden_size"), config.integer("fusion_hidden_size")
     image, patch = sizes(config, "image_size"), sizes(config, "patch_size")
-    side = image[0] // patch[0], image[1] // patch[1]
-    count = side[0] * side[1]
+    side, count = (image[0] // patch[0], image[1] // patch[1]), patches(config)
     free = (
         Parameter("cls_token", (1, 1, hidden)),
         Parameter("position_embeddings", (1, count + 1, hidden)),
@@ -278,12 +277,10 @@ def _video_layer(config: Config) -> Children:
 def videomae(config: Config) -> Network:
     """VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel."""
     config = read(config, VIDEOMAE)
-    hidden, image = config.integer("hidden_size"), sizes(config, "image_size")
+    hidden = config.integer("hidden_size")
     patch, tube = sizes(config, "patch_size"), config.integer("tubelet_size")
     count = patches(config) * (config.integer("num_frames") // tube)
     channels = config.integer("num_channels")
-    if image[0] < patch[0]:
-        raise ConfigError(config.where("patch_size"), "patch_size is larger than the image")
     pixels = tube * patch[0] * patch[1]
     projection = Convolution(
         "projection", channels, hidden, (tube, *patch), input_positions=float(pixels)

@@ -230,17 +230,14 @@ def _bn(name: str, inputs: int, outputs: int) -> tuple[Operator, ...]:
     return Linear(name, inputs, outputs), Norm(f"{name}_norm", outputs, "batch", bias=True)
 
 
-def _offsets(side: int, queries: int, stride: int) -> int:
-    """Distinct distances between a query's place and a key's."""
-    reach = {abs(q * stride - k) for q in range(queries) for k in range(side)}
-    return len(reach) ** 2
-
-
 def _levit_attention(
-    width: int, key: int, heads: int, ratio: int, sides: tuple[int, int, int], outputs: int
+    width: int, key: int, heads: int, ratio: int, sides: tuple[int, int], outputs: int
 ) -> Block:
-    """`sides`: keys' side, queries' side, and the stride between them (1: plain attention)."""
-    side, queries, stride = sides
+    """`sides`: the keys' side, and the queries' stride over it (1: plain attention).
+
+    A bias is learned for each distance between a query and a key: as many as there are keys.
+    """
+    side, stride = sides
     values = ratio * key
     count = float(side * side)
     if stride == 1:
@@ -254,7 +251,7 @@ def _levit_attention(
         (
             *products,
             Attention("attention", heads, heads, key, values, False, keys=fixed(count)),
-            Parameter("attention_biases", (heads, _offsets(side, queries, stride))),
+            Parameter("attention_biases", (heads, side * side)),
             Activation("activation", heads * values, "hardswish"),
             *_bn("projection", heads * values, outputs),
         ),
@@ -286,14 +283,14 @@ def levit(config: Config) -> Network:
     ]
     side = image[0] // patch[0]
     for index, (width, depth, heads, ratio, mlp) in enumerate(steps):
-        own = _levit_attention(width, keys[index], heads, ratio, (side, side, 1), width)
+        own = _levit_attention(width, keys[index], heads, ratio, (side, 1), width)
         after = (_levit_mlp(width, mlp),) if mlp else ()
         stream = fixed(float(side * side))
         parts.append(Block("layer", (own, *after), depth, layer=True, stream=stream))
         if index == 2:
             break
         wider, next_side = steps[index + 1][0], (side - 1) // 2 + 1
-        halved = _levit_attention(width, keys[0], width // keys[0], 4, (side, next_side, 2), wider)
+        halved = _levit_attention(width, keys[0], width // keys[0], 4, (side, 2), wider)
         side = next_side
         children = (halved, _levit_mlp(wider, 2))
         parts.append(Block("layer", children, layer=True, stream=fixed(float(side * side))))

@@ -26,7 +26,7 @@ from service.core.architecture.families.pictures import (
     sizes,
     stages,
 )
-from service.core.architecture.families.trunk import head_width, probability, read
+from service.core.architecture.families.trunk import agree, head_width, probability, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
@@ -70,6 +70,8 @@ FOCALNET = {
     "hidden_act": "gelu",
     "mlp_ratio": 4.0,
 }
+
+MOST_LEVELS = 64
 
 
 def _patches(config: Config, grid: Grid, name: str, extra: Children = ()) -> Block:
@@ -148,6 +150,8 @@ def _swin(config: Config, second: bool) -> Network:
         embedding = replace(embedding, children=(*embedding.children, free))
     parts: list[Block] = [embedding]
     steps = stages(config, "depths", "num_heads")
+    agree(config, "hidden_size", grid.channels * 2 ** (len(steps) - 1))
+    agree(config, "num_layers", len(steps))
     for index, (depth, heads) in enumerate(steps):
         parts.append(residual(grid, _swin_layer(config, grid, heads, second), depth))
         if index + 1 < len(steps):
@@ -259,6 +263,8 @@ def _focal_patches(config: Config, grid: Grid, kernel: int | None, stride: int) 
 
 def _focal_layer(config: Config, grid: Grid, levels: int, window: int) -> Children:
     width = grid.channels
+    if levels > MOST_LEVELS:
+        raise refuse(config, "focal_levels", f"at most {MOST_LEVELS}")
     kernels = [2 * level + window for level in range(levels)]
     contexts = tuple(
         Convolution(f"focal_{size}", width, width, (size, size), width, bias=False)

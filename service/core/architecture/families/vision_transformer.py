@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from service.core.architecture.families.bert import encoder, norm, on_top
-from service.core.architecture.families.config import Config
+from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import (
     AttentionShape,
     Children,
@@ -52,7 +52,10 @@ DINOV2 = VIT | {"patch_size": 14, "mlp_ratio": 4, "use_swiglu_ffn": False, "use_
 def patches(config: Config) -> int:
     """The number of patches of one image."""
     image, patch = sizes(config, "image_size"), sizes(config, "patch_size")
-    return (image[0] // patch[0]) * (image[1] // patch[1])
+    count = (image[0] // patch[0]) * (image[1] // patch[1])
+    if not count:
+        raise ConfigError(config.where("patch_size"), "patch_size is larger than the image")
+    return count
 
 
 def patch_projection(
