@@ -7,6 +7,7 @@ of a repository is run: only classes that the installed transformers ships.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import resource
 import subprocess
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+NEEDS = ("torch", "transformers")
 TIMEOUT_SECONDS = 120.0
 MEMORY_BYTES = 8 * 2**30
 
@@ -28,6 +30,8 @@ def trace(
     memory_bytes: int = MEMORY_BYTES,
 ) -> dict[str, Any]:
     """`{"kind": "layers", "layers": [...], "notes": [...], "parameters": n}` of a config.json."""
+    if any(importlib.util.find_spec(name) is None for name in NEEDS):
+        raise TraceError("tracing needs torch and transformers: pip install 'model-sizing[trace]'")
     command = [sys.executable, "-m", "service.trace.child"]
     try:
         done = subprocess.run(

@@ -286,21 +286,24 @@ def _tokens(nodes: list[Node]) -> Iterator[Node]:
         yield from _tokens(node.get("layers", []))
 
 
-def main() -> None:
-    """Read a config.json from standard input, print the document on standard output."""
-    given = json.load(sys.stdin)
+def document(given: dict[str, Any]) -> Node:
+    """The layers document of a config.json, with notes and the number of parameters."""
     config = read(given)
     with torch.device("meta"):
         found = model_class(config)
         model = found(config) if found is not None else AutoModel.from_config(config)
     model.tie_weights()
-    tracer = Tracer(model, config)
-    layers = tracer.children(model, in_layer=False)
+    layers = Tracer(model, config).children(model, in_layer=False)
     notes = ["activations between modules are not traced: memory of activations is a lower bound"]
     if not any(node.get("type") == "attention" for node in _tokens(layers)):
         notes.append("no attention was recognised: FLOPs and caches leave it out")
     total = sum(value.numel() for value in model.parameters())
-    json.dump({"kind": "layers", "layers": layers, "notes": notes, "parameters": total}, sys.stdout)
+    return {"kind": "layers", "layers": layers, "notes": notes, "parameters": total}
+
+
+def main() -> None:
+    """Read a config.json from standard input, print the document on standard output."""
+    json.dump(document(json.load(sys.stdin)), sys.stdout)
 
 
 if __name__ == "__main__":
