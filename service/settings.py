@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 PREFIX = "MODEL_SIZING_"
@@ -33,7 +33,7 @@ class ApiKey:
 class Settings:
     """Everything that can be set; each field is the variable `MODEL_SIZING_<FIELD>`."""
 
-    database_url: str = "sqlite:///model-sizing.db"
+    database_url: str = field(default="sqlite:///model-sizing.db", repr=False)
     """SQLAlchemy URL of the catalog: sqlite:///file or postgresql+psycopg://user:secret@host/db."""
     host: str = "127.0.0.1"
     port: int = 8000
@@ -84,16 +84,16 @@ class Settings:
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings out of the environment. Raises SettingsError for a value that cannot be read."""
     values: dict[str, Any] = {}
-    for field in fields(Settings):
-        text = environment.get(PREFIX + field.name.upper())
+    for entry in fields(Settings):
+        text = environment.get(PREFIX + entry.name.upper())
         if text is not None and text.strip():
-            values[field.name] = _read(field.name, str(field.type), text.strip())
+            values[entry.name] = _read(entry.name, str(entry.type), text.strip())
     return Settings(**values)
 
 
 def variables() -> tuple[tuple[str, str], ...]:
     """(variable, default) of every setting, for `--help` and the documentation."""
-    return tuple((PREFIX + field.name.upper(), _shown(field.default)) for field in fields(Settings))
+    return tuple((PREFIX + entry.name.upper(), _shown(entry.default)) for entry in fields(Settings))
 
 
 def _shown(default: Any) -> str:

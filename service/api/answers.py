@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 
+from pydantic_core import PydanticSerializationError
+
 from service.api.requests import EstimateRequest
 from service.api.responses import EstimateResponse
 
@@ -30,7 +32,10 @@ class Answers:
         self, request: EstimateRequest, catalog: str, work: Callable[[], EstimateResponse]
     ) -> EstimateResponse:
         """The remembered answer, or `work`'s. What `work` raises is not remembered."""
-        key = request.model_dump_json(exclude_unset=True)
+        try:
+            key = request.model_dump_json(exclude_unset=True)
+        except PydanticSerializationError:  # a config may hold text that is no Unicode
+            return work()
         found = self._remembered(key, catalog)
         if found is None:
             found = work()

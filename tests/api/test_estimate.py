@@ -282,6 +282,14 @@ def test_strings_that_no_text_holds_are_refused_and_do_no_harm(client: httpx.Cli
     assert answer.status_code == 422
 
 
+def test_odd_text_in_a_field_that_nobody_reads_does_no_harm(client: httpx.Client) -> None:
+    config = json.dumps(LLAMA | {"_name_or_path": "\ud800"})
+    body = f'{{"model": {{"kind": "huggingface", "config": {config}}}}}'
+    headers = {"content-type": "application/json"}
+    answer = client.post("/estimate", content=body, headers=headers)
+    assert answer.json()["parameters"]["total"] == 8_030_261_248
+
+
 def test_a_batch_answers_each_request_with_its_own_answer_or_problem(client: httpx.Client) -> None:
     requests = [FULL, {"model": {"kind": "catalog", "name": "nobody"}}, {}, 7, FULL]
     items = client.post("/estimate/batch", json={"requests": requests}).json()["items"]
