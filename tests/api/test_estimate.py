@@ -311,3 +311,24 @@ def test_catalogued_models_are_all_estimated(client: httpx.Client) -> None:
     items = client.post("/estimate/batch", json={"requests": requests}, timeout=300).json()["items"]
     failed = {n: i["problem"]["detail"] for n, i in zip(names, items, strict=True) if i["problem"]}
     assert failed == {}
+
+
+@pytest.mark.parametrize("objective", ["dpo", "ppo", "grpo"])
+def test_the_models_of_an_objective_are_counted_and_given_room(
+    client: httpx.Client, objective: str
+) -> None:
+    def tuned(name: str) -> dict[str, Any]:
+        workload = {"kind": "finetuning", "method": "full", "objective": name}
+        return ask(client, {"model": FULL["model"], "workload": workload})
+
+    plain, further = tuned("sft"), tuned(objective)
+    assert further["verdict"]["admission"] == "fits"
+    assert further["layout"]["devices"] >= plain["layout"]["devices"]
+    same = {"hardware": {"count": 8}, "layout": {"zero_stage": 3}}
+    peaks = []
+    for name in ("sft", objective):
+        workload = {"kind": "finetuning", "method": "full", "objective": name}
+        body = {"model": FULL["model"], "workload": workload} | same
+        peaks.append(ask(client, body)["memory"]["peak_bytes"]["value"])
+    assert peaks[1] > peaks[0]
+    assert "objective-time" in [warning["code"] for warning in further["warnings"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,11 +26,13 @@ def choose(
     count: int | None,
     micro_batch_size: int | None,
     recomputations: Sequence[str],
+    fits: Callable[[Chosen], bool] = lambda _: True,
 ) -> Chosen | None:
     """The best layout on `count` devices, or on the fewest on which the job is sure to fit.
 
-    Where it fits on no number of devices, the layout on most of them. None where the batch and
-    the devices leave no valid layout.
+    `fits`: a further condition, for what the search does not know of the job. Where it fits on no
+    number of devices, the layout on most of them. None where the batch and the devices leave no
+    valid layout.
     """
     last: Chosen | None = None
     for devices in _counts(question.accelerator) if count is None else (count,):
@@ -40,7 +42,7 @@ def choose(
         if found is not None:
             layout, recomputation, code = found
             last = Chosen(layout, recomputation)
-            if code == FITS:
+            if code == FITS and fits(last):
                 break
     return last
 

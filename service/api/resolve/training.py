@@ -12,13 +12,16 @@ from service.api.resolve import defaults, realisable
 from service.api.resolve.defaults import WHY
 from service.api.resolve.layouts import Chosen, choose
 from service.api.resolve.ledger import Ledger
+from service.core import estimate as core
 from service.core import parameters
 from service.core.architecture.network import Network
 from service.core.finetuning import ALL_LINEAR, OBJECTIVES, Adapters, Objective, UnknownTarget
 from service.core.finetuning import adapted as with_adapters
 from service.core.hardware import Accelerator
+from service.core.memory.objectives import held_for
 from service.core.parallelism import Kernels, Layout
 from service.core.search import RECOMPUTATIONS, Question
+from service.core.uncertainty import relative
 from service.core.weight_formats import UnknownFormat, weight_bytes
 
 TrainingWorkload = PretrainingWorkload | FinetuningWorkload
@@ -213,7 +216,13 @@ def _layout(request: EstimateRequest, job: OpenJob, ledger: Ledger) -> tuple[Lay
             why = WHY["recomputation"]
             ledger.assume("/workload/recomputation", recomputation, "default", why)
         return _given(request.layout, count, job, ledger), recomputation
-    found = choose(job.question, count, job.micro_batch_size, job.recomputations)
+    found = choose(
+        job.question,
+        count,
+        job.micro_batch_size,
+        job.recomputations,
+        lambda chosen: _holds_objective(job, chosen),
+    )
     if found is None:
         detail = (
             f"no layout of {count or 1} devices divides the {job.question.global_batch_size:g} "
@@ -222,6 +231,23 @@ def _layout(request: EstimateRequest, job: OpenJob, ledger: Ledger) -> tuple[Lay
         raise at("impossible-layout", "/workload/global_batch_size", detail)
     _record(found, count, job, ledger)
     return found.layout, found.recomputation
+
+
+def _holds_objective(job: OpenJob, chosen: Chosen) -> bool:
+    """Whether the further models of the objective fit beside the policy."""
+    if job.objective == Objective():
+        return True
+    network, kernels, accelerator, sequence, _ = job.question
+    named = replace(kernels, recomputation=chosen.recomputation)
+    pipeline = int(chosen.layout.pipeline)
+    prepared = core.prepare(network, named, accelerator, pipeline, sequence)
+    stages = tuple(
+        (held_for(table, job.objective, job.adapters), stage)
+        for table, stage in prepared.memory_stages
+    )
+    parts, _ = core.worst_memory(replace(prepared, memory_stages=stages), chosen.layout)
+    peak = relative(parts.peak, *prepared.memory_bounds)
+    return bool(core.admission(peak, accelerator.memory_bytes) == core.FITS)
 
 
 def _record(found: Chosen, count: int | None, job: OpenJob, ledger: Ledger) -> None:
