@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from service.core.architecture.operators import Attention, Embedding, Linear, Operator, Weight
 from service.core.architecture.polynomial import TOKENS, Stream
+from service.core.architecture.quantization import Quantization
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Network:
     """The number format that the configuration names for its weights."""
     tokens: bool = True
     """Has a token stream; otherwise a sample (an image, a row) counts as one token."""
+    quantization: Quantization | None = None
+    """How the configuration says that its weights are stored; None where they are as they are."""
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:

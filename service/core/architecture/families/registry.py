@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from service.core.architecture import families
+from service.core.architecture import families, quantization
 from service.core.architecture.families.config import Config, ConfigError, UnknownArchitecture
 from service.core.architecture.network import Network
 
@@ -41,4 +42,6 @@ def build(config: Mapping[str, Any]) -> Network:
             f"model_type {model_type[:80]!r} has no family; send the safetensors header, or run "
             "`python -m service trace config.json` and send the `layers` document it prints",
         )
-    return builder(Config(config))
+    network = builder(Config(config))
+    stored = quantization.read(config)
+    return replace(network, quantization=stored) if stored else network

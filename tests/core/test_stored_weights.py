@@ -1,0 +1,120 @@
+"""Stored bytes of quantised checkpoints: published totals, sums by hand, and plain refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.core import parameters
+from service.core.architecture.families import registry
+from service.core.architecture.families.config import ConfigError
+from service.core.stored_weights import stored_weights
+from service.core.weight_formats import UnknownFormat
+
+CONFIGS = Path(__file__).parents[1] / "data" / "truth" / "configs"
+TINY = {
+    "model_type": "llama",
+    "vocab_size": 1000,
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
+ATTENTION = 4 * 256 * 256 * 2
+MLP = 3 * 256 * 512 * 2
+WIDE = 2 * (2 * 1000 * 256 + 5 * 256)
+"""Bytes of embedding, head and norms at 16 bits."""
+
+
+def network(name: str) -> Any:
+    return registry.build(json.loads((CONFIGS / f"{name}.json").read_text()))
+
+
+def quantised(**section: Any) -> Any:
+    return registry.build(TINY | {"quantization_config": section})
+
+
+# total_size in the model.safetensors.index.json of openai/gpt-oss-20b and openai/gpt-oss-120b.
+@pytest.mark.parametrize(
+    ("name", "total"), [("gpt-oss-20b", 13_761_264_768), ("gpt-oss-120b", 65_248_815_744)]
+)
+def test_mxfp4_experts_take_the_published_bytes(name: str, total: int) -> None:
+    assert stored_weights(network(name)).total_bytes == total
+
+
+def test_block_fp8_takes_a_byte_a_weight_and_a_scale_a_block() -> None:
+    stored = stored_weights(quantised(quant_method="fp8", weight_block_size=[128, 128]))
+    matrices = ATTENTION + MLP
+    assert stored.quantised_parameters == matrices
+    assert stored.quantised_bytes == matrices + 4 * matrices / 128**2
+    assert stored.total_bytes == stored.quantised_bytes + WIDE
+
+
+def test_gptq_takes_scales_zeros_and_an_index_for_each_input() -> None:
+    stored = stored_weights(quantised(quant_method="gptq", bits=4, group_size=128))
+    matrices = ATTENTION + MLP
+    inputs = 2 * (6 * 256 + 512)
+    assert stored.quantised_bytes == matrices * (4 + 20 / 128) / 8 + 4 * inputs
+
+
+def test_bitsandbytes_counts_what_files_of_any_age_say() -> None:
+    old = stored_weights(quantised(load_in_8bit=True))
+    new = stored_weights(quantised(quant_method="bitsandbytes", load_in_8bit=True))
+    nf4 = stored_weights(
+        quantised(
+            quant_method="bitsandbytes",
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+        )
+    )
+    assert old == new
+    assert nf4.quantised_bytes == pytest.approx((ATTENTION + MLP) * 4.127 / 8, rel=1e-4)
+
+
+def test_parameters_stay_logical_and_parts_stay_wide() -> None:
+    plain = registry.build(TINY)
+    kept = quantised(
+        quant_method="awq",
+        bits=4,
+        group_size=128,
+        modules_to_not_convert=["lm_head", "model.layers.0.self_attn"],
+    )
+    assert parameters.count(kept).total == parameters.count(plain).total
+    assert stored_weights(kept).quantised_parameters == MLP
+    assert stored_weights(plain).total_bytes == 2 * parameters.count(plain).total
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"quant_method": "hqq"},
+        {"quant_method": "fp8", "weight_block_size": [64, 64]},
+        {"quant_method": "gptq", "bits": 5, "group_size": 128},
+        {"quant_method": "awq", "bits": 4, "group_size": 128, "modules_to_not_convert": ["abc"]},
+    ],
+)
+def test_what_is_not_understood_has_no_bytes(section: dict[str, Any]) -> None:
+    with pytest.raises(UnknownFormat, match="quantization_config"):
+        stored_weights(quantised(**section))
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ([1], "quantization_config"),
+        ({"quant_method": 4}, "quantization_config.quant_method"),
+        ({"quant_method": "gptq", "bits": "4"}, "quantization_config.bits"),
+        ({"quant_method": "fp8", "weight_block_size": 3}, "quantization_config.weight_block_size"),
+        ({"modules_to_not_convert": "all"}, "quantization_config.modules_to_not_convert"),
+    ],
+)
+def test_malformed_section_is_refused_by_its_field(section: Any, field: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        registry.build(TINY | {"quantization_config": section})
+    assert refused.value.field == field
