@@ -21,6 +21,8 @@ from service.catalog.errors import StoreUnavailable
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 30
 LOCK_SECONDS = 20
+EMBEDDED_LOCK_SECONDS = 30
+"""SQLite has one writer at a time, and a migration with its seed may hold it for seconds."""
 
 
 def engine(url: str, connections: int = 16) -> Engine:
@@ -52,7 +54,7 @@ def _with_driver(url: URL) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    made = create_engine(url, hide_parameters=True, connect_args={"timeout": LOCK_SECONDS})
+    made = create_engine(url, hide_parameters=True, connect_args={"timeout": EMBEDDED_LOCK_SECONDS})
     event.listen(made, "connect", _prepare_sqlite)
     event.listen(made, "begin", _begin_sqlite)
     return made
