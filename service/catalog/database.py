@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
@@ -21,8 +22,6 @@ from service.catalog.errors import StoreUnavailable
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 30
 LOCK_SECONDS = 20
-EMBEDDED_LOCK_SECONDS = 30
-"""SQLite has one writer at a time, and a migration with its seed may hold it for seconds."""
 
 
 def engine(url: str, connections: int = 16) -> Engine:
@@ -54,7 +53,7 @@ def _with_driver(url: URL) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    made = create_engine(url, hide_parameters=True, connect_args={"timeout": EMBEDDED_LOCK_SECONDS})
+    made = create_engine(url, hide_parameters=True, connect_args={"timeout": LOCK_SECONDS})
     event.listen(made, "connect", _prepare_sqlite)
     event.listen(made, "begin", _begin_sqlite)
     return made
@@ -62,8 +61,21 @@ def _sqlite(url: URL) -> Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; two processes that do so at once meet a lock without a wait."""
+    deadline = monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > deadline:
+                raise
+            sleep(0.02)
 
 
 def _begin_sqlite(connection: Connection) -> None:
