@@ -66,7 +66,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> N
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging; two processes that do so at once meet a lock without a wait."""
+    """Switch to write-ahead logging; where two do so at once, SQLite itself does not wait."""
     deadline = monotonic() + LOCK_SECONDS
     while True:
         try:
