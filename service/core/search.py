@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -326,3 +326,8 @@ def usual_space(question: Question, devices: int) -> Space:
         micro_batch_size=powers[:7],
         zero_stage=(1, 3) if devices > 1 else (0,),
     )
+
+
+def caches() -> tuple[Any, ...]:
+    """What must be forgotten when a calibration changes while the program runs."""
+    return best_layout, _jobs
