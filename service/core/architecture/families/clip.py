@@ -1,8 +1,8 @@
 """Contrastive pairs of an image tower and a text tower.
 
-clip (Radford et al. 2021, arXiv 2103.00020) and siglip (2303.15343); their towers also stand alone
-and in vision-language models. A sample is one image and one text. Defaults are those of
-transformers 5.23.0.
+clip (Radford et al. 2021, arXiv 2103.00020), siglip (2303.15343) and siglip2 (2502.14786); their
+towers also stand alone and in vision-language models. A sample is one image and one text. Defaults
+are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from service.core.architecture.families.bert import encoder, norm, on_top
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
     AttentionShape,
+    Children,
     attention,
     layer,
     plain_mlp,
@@ -63,6 +64,7 @@ SIGLIP_VISION = CLIP_VISION | {
     "hidden_act": "gelu_pytorch_tanh",
     "vision_use_head": True,
 }
+SIGLIP2_VISION = SIGLIP_VISION | {"num_patches": 256}
 
 
 def clip_vision(config: Config) -> tuple[Block, ...]:
@@ -139,14 +141,21 @@ def clip_vision_model(config: Config) -> Network:
 
 def siglip_vision(config: Config) -> tuple[Block, ...]:
     """SigLIP's image tower, with its pooling by attention where the config asks for it."""
-    hidden, count = config.integer("hidden_size"), patches(config)
-    embedding = Block(
-        "vision_embedding",
-        (
-            patch_projection(config, hidden, True, "patch_embedding"),
-            Embedding("position_embedding", count, hidden),
-        ),
-    )
+    projection = patch_projection(config, config.integer("hidden_size"), True, "patch_embedding")
+    return _siglip_tower(config, projection, patches(config))
+
+
+def siglip2_vision(config: Config) -> tuple[Block, ...]:
+    """SigLIP 2's image tower: patches come flattened, in any aspect ratio."""
+    inputs = config.integer("num_channels") * config.integer("patch_size") ** 2
+    projection = Linear("patch_embedding", inputs, config.integer("hidden_size"), True)
+    return _siglip_tower(config, projection, config.integer("num_patches"))
+
+
+def _siglip_tower(config: Config, projection: Operator, count: int) -> tuple[Block, ...]:
+    hidden = config.integer("hidden_size")
+    table = Embedding("position_embedding", count, hidden)
+    embedding = Block("vision_embedding", (projection, table))
     layers = layer(
         *vision_layer(config, ("layer_norm1", "layer_norm2")),
         repeat=config.layers("num_hidden_layers"),
@@ -167,10 +176,19 @@ def siglip_vision_model(config: Config) -> Network:
 
 def siglip(config: Config) -> Network:
     """SiglipModel: both towers, the image's pooled by attention to a learned probe."""
-    text = config.section("text_config", SIGLIP_TEXT)
     vision = config.section("vision_config", SIGLIP_VISION)
+    return _siglip(config, siglip_vision(vision), "SiglipModel")
+
+
+def siglip2(config: Config) -> Network:
+    """Siglip2Model."""
+    vision = config.section("vision_config", SIGLIP2_VISION)
+    return _siglip(config, siglip2_vision(vision), "Siglip2Model")
+
+
+def _siglip(config: Config, towers: Children, name: str) -> Network:
+    text = config.section("text_config", SIGLIP_TEXT)
     hidden = text.integer("hidden_size")
-    towers = siglip_vision(vision)
     words = clip_text(text)
     bidirectional = vision_layer(text, ("layer_norm1", "layer_norm2"))
     words = (words[0], replace(words[1], children=bidirectional), words[2])
@@ -181,7 +199,7 @@ def siglip(config: Config) -> Network:
         Parameter("logit_bias", (1,)),
     )
     parts = (*words, *towers, Block("head", top, stream=fixed(1)))
-    on_top(config, {"SiglipModel": ()}, "SiglipModel")
+    on_top(config, {name: ()}, name)
     network = encoder(config, hidden, parts)
     return replace(network, sequence_limit=text.integer("max_position_embeddings"))
 
@@ -213,5 +231,6 @@ FAMILIES = {
     "clip_text_model": clip_text_model,
     "clip_vision_model": clip_vision_model,
     "siglip": siglip,
+    "siglip2": siglip2,
     "siglip_vision_model": siglip_vision_model,
 }

@@ -2,9 +2,9 @@
 
 llava (Liu et al. 2023, arXiv 2304.08485), llava_next, llava_onevision (2408.03326), vipllava
 (2312.00784), video_llava (2311.10122), paligemma (2407.07726), gemma3 (2503.19786), idefics3
-(2408.12637), smolvlm (2504.05299), mistral3, internvl (2504.10479), cohere2_vision, aya_vision.
-The request's sequence is what the decoder reads, image tokens among it; each sample brings one
-image of the configuration's size. Defaults are those of transformers 5.23.0.
+(2408.12637), smolvlm (2504.05299), mistral3, internvl (2504.10479), cohere2_vision, aya_vision,
+lfm2_vl. The request's sequence is what the decoder reads, image tokens among it; each sample
+brings one image of the configuration's size. Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
@@ -215,6 +215,24 @@ def _cohere2(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
     return first, act, replace(second, bias=True)
 
 
+def _aya(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
+    inputs = made.width * config.integer("downsample_factor") ** 2
+    middle = config.optional("alignment_intermediate_size", 1) or width
+    if middle % 2:
+        raise refuse(config, "alignment_intermediate_size", "an even number")
+    act = Activation("act", middle // 2, "silu", gated=True)
+    first, second = Linear("linear_1", inputs, middle, True), Linear("linear_2", middle // 2, width)
+    return norm("layernorm", inputs), first, act, replace(second, bias=True)
+
+
+def _lfm2(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
+    inputs = made.width * config.integer("downsample_factor") ** 2
+    middle = config.integer("projector_hidden_size")
+    products = two_linear(config, inputs, middle, width, config.flag("projector_bias"))
+    normed = (norm("layer_norm", inputs),) if config.flag("projector_use_layernorm") else ()
+    return (*normed, *products)
+
+
 def _family(pair: Pair) -> Callable[[Config], Network]:
     return lambda config: _build(config, pair)
 
@@ -227,6 +245,10 @@ _IDEFICS3 = Pair(
 )  # fmt: skip
 
 FAMILIES = {
+    "aya_vision": _family(Pair(
+        SIGLIP_LARGE | {"num_attention_heads": 14}, {"model_type": "cohere2"}, _aya, True,
+        {"downsample_factor": 2}, _factored,
+    )),
     "cohere2_vision": _family(Pair(
         {"model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 3072,
          "image_size": 512, "num_hidden_layers": 27, "num_attention_heads": 12},
@@ -242,8 +264,14 @@ FAMILIES = {
         {"model_type": "internvl_vision"}, _QWEN2, _internvl, True,
         {"downsample_ratio": 0.5}, _sampled,
     )),
+    "lfm2_vl": _family(Pair(
+        {"model_type": "siglip2_vision_model"}, {"model_type": "lfm2"}, _lfm2, True,
+        {"downsample_factor": 2, "projector_hidden_size": 2560, "projector_bias": True,
+         "projector_use_layernorm": True}, _factored,
+    )),
     "llava": _family(Pair(CLIP_LARGE, _LLAMA, _llava, forwards_tie=True)),
     "llava_next": _family(Pair(CLIP_LARGE, _LLAMA, _llava_next)),
+    "llava_next_video": _family(Pair(CLIP_LARGE, _LLAMA, _llava_next, forwards_tie=True)),
     "llava_onevision": _family(Pair(SIGLIP_LARGE, _QWEN2, _llava_next, forwards_tie=True)),
     "mistral3": _family(Pair(
         MISTRAL3_VISION, MISTRAL3_TEXT, _mistral3, True,

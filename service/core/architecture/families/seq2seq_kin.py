@@ -64,7 +64,7 @@ PROPHETNET = {
 CLASS = "ForConditionalGeneration"
 
 
-def _tables(config: Config, hidden: int, name: str) -> tuple[Embedding, Embedding, Embedding]:
+def shared_tables(config: Config, hidden: int, name: str) -> tuple[Embedding, Embedding, Embedding]:
     """The shared table, and its two aliases in the towers."""
     rows, tied = config.rows("vocab_size"), config.flag("tie_word_embeddings")
     shared = Embedding(name, rows, hidden, Split.TENSOR, input=True)
@@ -76,7 +76,7 @@ def led(config: Config) -> Network:
     """LEDForConditionalGeneration: BART with Longformer's attention in the encoder."""
     config = read(config, LED)
     hidden, rows = config.integer("d_model"), config.rows("vocab_size")
-    shared, heard, spoken = _tables(config, hidden, "shared")
+    shared, heard, spoken = shared_tables(config, hidden, "shared")
     dropout = dropped(hidden, probability(config, "dropout"))
     line = Line(position_offset=None)
 
@@ -143,7 +143,7 @@ def prophetnet(config: Config) -> Network:
         config.rows("vocab_size"),
         config.integer("ngram"),
     )
-    shared, heard, spoken = _tables(config, hidden, "word_embeddings")
+    shared, heard, spoken = shared_tables(config, hidden, "word_embeddings")
     dropout = dropped(hidden, probability(config, "dropout"))
     limit = config.rows("max_position_embeddings")
     places = Embedding("position_embeddings", limit, hidden)

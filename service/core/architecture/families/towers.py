@@ -12,8 +12,10 @@ from typing import Any
 from service.core.architecture.families.bert import encoder, norm, on_top
 from service.core.architecture.families.clip import (
     CLIP_VISION,
+    SIGLIP2_VISION,
     SIGLIP_VISION,
     clip_vision,
+    siglip2_vision,
     siglip_vision,
 )
 from service.core.architecture.families.config import Config, UnknownArchitecture
@@ -76,6 +78,12 @@ def _clip(config: Config) -> Tower:
 def _siglip(config: Config, defaults: Mapping[str, Any] = SIGLIP_VISION) -> Tower:
     config = read(config, defaults)
     return Tower(siglip_vision(config), patches(config), config.integer("hidden_size"))
+
+
+def _siglip2(config: Config) -> Tower:
+    config = read(config, SIGLIP2_VISION)
+    count, width = config.integer("num_patches"), config.integer("hidden_size")
+    return Tower(siglip2_vision(config), count, width)
 
 
 def _idefics(defaults: Mapping[str, Any]) -> Callable[[Config], Tower]:
@@ -174,6 +182,7 @@ TOWERS: Mapping[str, Callable[[Config], Tower]] = {
     "idefics3_vision": _idefics(IDEFICS3),
     "internvl_vision": _internvl,
     "pixtral": _pixtral,
+    "siglip2_vision_model": _siglip2,
     "siglip_vision_model": _siglip,
     "smolvlm_vision": _idefics(IDEFICS3),
 }

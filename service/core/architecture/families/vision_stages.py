@@ -140,12 +140,13 @@ def _unbiased(child: Block | Operator) -> Block | Operator:
     return replace(child, bias=False) if is_key and isinstance(child, Linear) else child
 
 
-def _swin(config: Config, second: bool) -> Network:
+def _swin(config: Config, second: bool, spare: int = 0) -> Network:
+    """`spare`: rows of the absolute positions beyond the patches."""
     config = read(config, SWIN)
     grid = Grid(*sizes(config, "image_size"), config.integer("num_channels"))
     embedding = _patches(config, grid, "projection")
     if config.flag("use_absolute_embeddings"):
-        places = (1, grid.height * grid.width + second, grid.channels)
+        places = (1, grid.height * grid.width + spare, grid.channels)
         free = Parameter("position_embeddings", places)
         embedding = replace(embedding, children=(*embedding.children, free))
     parts: list[Block] = [embedding]
@@ -157,6 +158,13 @@ def _swin(config: Config, second: bool) -> Network:
         if index + 1 < len(steps):
             parts.append(_merging(grid, second))
     return image_network(config, grid, (*parts, last_norm(grid)))
+
+
+def donut_swin(config: Config) -> Network:
+    """DonutSwinModel: Swin without the norm at its end."""
+    network = _swin(config, second=False, spare=1)
+    parts = tuple(part for part in network.root.children if part.name != "norm")
+    return replace(network, root=replace(network.root, children=parts))
 
 
 def _merging(grid: Grid, second: bool) -> Block:
@@ -176,7 +184,7 @@ def swin(config: Config) -> Network:
 
 def swinv2(config: Config) -> Network:
     """Swinv2ForImageClassification: cosine attention, norms after, biases from a network."""
-    return _swin(config, second=True)
+    return _swin(config, second=True, spare=1)
 
 
 def _convnext(config: Config, second: bool) -> Network:
@@ -291,6 +299,7 @@ def _focal_layer(config: Config, grid: Grid, levels: int, window: int) -> Childr
 FAMILIES = {
     "convnext": convnext,
     "convnextv2": convnextv2,
+    "donut-swin": donut_swin,
     "focalnet": focalnet,
     "swin": swin,
     "swinv2": swinv2,
