@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from service.core.architecture.families import layers
+from service.settings import Settings
 from tests import documents
+from tests.conftest import serving
 
 
-def test_readme_shows_the_real_answer_to_its_request(client: httpx.Client) -> None:
+@pytest.fixture
+def new_server(tmp_path: Path) -> Iterator[httpx.Client]:
+    """A server as a new installation has it, whose catalog no test has written to."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'catalog.db'}")
+    with serving(settings) as url, httpx.Client(base_url=url, timeout=30) as made:
+        yield made
+
+
+def test_readme_shows_the_real_answer_to_its_request(new_server: httpx.Client) -> None:
     text = documents.README.read_text(encoding="utf-8")
-    made = documents.readme(text, lambda body: client.post("/estimate", json=body).json())
+    made = documents.readme(text, lambda body: new_server.post("/estimate", json=body).json())
     assert text == made, "run python -m tests.documents"
 
 
