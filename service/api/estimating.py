@@ -11,9 +11,10 @@ from service.api.provenance import provenance
 from service.api.request_models import SafetensorsModel
 from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
 from service.api.requests import EstimateRequest
-from service.api.resolve import models, places, training
+from service.api.resolve import models, training
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
+from service.api.resolve.surroundings import surroundings
 from service.api.responses import EstimateResponse
 from service.catalog.snapshot import Snapshot
 from service.core import parameters
@@ -99,12 +100,8 @@ def _from_header(
 def _training(
     request: EstimateRequest, network: Network, snapshot: Snapshot, ledger: Ledger
 ) -> dict[str, Any]:
-    name = request.hardware.accelerator if request.hardware else None
-    accelerator = places.accelerator(snapshot, name, ledger)
+    accelerator, place, usd = surroundings(snapshot, request, ledger)
     job = training.resolve(network, request, accelerator, ledger)
-    place = places.place(snapshot, request.site, ledger)
-    day = places.day_of(request.as_of, snapshot)
-    usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
     correct = calibrating.correcting(snapshot, request.cluster, ledger)
     own = correct(job)
     calibrating.explain(own, request.cluster, ledger)

@@ -11,6 +11,7 @@ from service.api.resolve import defaults, places
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
+from service.api.resolve.surroundings import surroundings
 from service.api.responses import ComputeSection, ParametersSection, TimeSection
 from service.catalog.snapshot import Snapshot
 from service.core import energy
@@ -59,11 +60,7 @@ def _spent(
     request: EstimateRequest, flops: float, snapshot: Snapshot, ledger: Ledger
 ) -> dict[str, Any]:
     """Device-hours at the utilisation of published runs, and what follows from them."""
-    name = request.hardware.accelerator if request.hardware else None
-    accelerator = places.accelerator(snapshot, name, ledger)
-    place = places.place(snapshot, request.site, ledger)
-    day = places.day_of(request.as_of, snapshot)
-    usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
+    accelerator, place, usd = surroundings(snapshot, request, ledger)
     utilization = energy.typical_utilization()
     ledger.assume(
         "/model", utilization.value, "calibration", "model-FLOPs utilisation of published runs"

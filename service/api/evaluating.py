@@ -33,5 +33,4 @@ def evaluated(
     job: TrainingJob, place: Place, usd: float | None, own: Corrections = GENERAL
 ) -> core.Estimate:
     """The estimate of a job in a place."""
-    site = core.Site(place.grid, place.pue, place.market, place.marginal, place.wue)
-    return core.evaluate(prepared(job, own), job.layout, job.tokens, site, usd or 0.0)
+    return core.evaluate(prepared(job, own), job.layout, job.tokens, place.site, usd or 0.0)

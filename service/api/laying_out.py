@@ -17,11 +17,11 @@ from service.api.layout_models import (
 from service.api.problems import at
 from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
-from service.api.resolve import models, places, training
+from service.api.resolve import models, training
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
+from service.api.resolve.surroundings import Surroundings, surroundings
 from service.catalog.snapshot import Snapshot
-from service.core.estimate import Site
 from service.core.layout_neighbours import Neighbour as CoreNeighbour
 from service.core.layout_neighbours import neighbours
 from service.core.layout_space import Space
@@ -45,13 +45,12 @@ def answer(request: LayoutsRequest, snapshot: Snapshot) -> LayoutsResponse:
     network = models.resolve(snapshot, inner.model, ledger)
     if isinstance(network, Size):
         raise at("invalid-request", "/request/model", "a layout needs an architecture, not a size")
-    name = inner.hardware.accelerator if inner.hardware else None
-    accelerator = places.accelerator(snapshot, name, ledger)
-    terms, priced = _terms(request, snapshot, ledger, accelerator.name)
-    open_job = training.described(network, inner, accelerator, ledger)
+    around = surroundings(snapshot, inner, ledger)
+    open_job = training.described(network, inner, around.accelerator, ledger)
     space = _space(request, open_job.question, open_job.micro_batch_size)
     caps = request.caps or CapsSpec()
-    terms = terms._replace(tokens=open_job.tokens)
+    terms = _terms(request, open_job.tokens, around)
+    priced = around.usd_per_device_hour is not None
     found = search(open_job.question, terms, space, _caps(caps), open_job.recomputations)
     chosen = list(found.pareto)[:MOST_LAYOUTS]
     return LayoutsResponse(
@@ -66,18 +65,12 @@ def answer(request: LayoutsRequest, snapshot: Snapshot) -> LayoutsResponse:
     )
 
 
-def _terms(
-    request: LayoutsRequest, snapshot: Snapshot, ledger: Ledger, accelerator: str
-) -> tuple[Terms, bool]:
-    inner = request.request
-    place = places.place(snapshot, inner.site, ledger)
-    day = places.day_of(inner.as_of, snapshot)
-    usd = places.price(snapshot, inner.pricing, accelerator, day, ledger)
+def _terms(request: LayoutsRequest, tokens: float, around: Surroundings) -> Terms:
+    usd = around.usd_per_device_hour
     if usd is None and request.caps and request.caps.usd is not None:
         detail = "a cap on money needs a price; send request.pricing.usd_per_device_hour"
         raise at("unknown-price", "/request/pricing", detail)
-    site = Site(place.grid, place.pue, place.market, place.marginal, place.wue)
-    return Terms(0.0, site, usd or 0.0), usd is not None
+    return Terms(tokens, around.place.site, usd or 0.0)
 
 
 def _space(request: LayoutsRequest, question: Question, micro: int | None) -> Space:

@@ -34,7 +34,7 @@ Admission = Literal["fits", "at_risk", "does_not_fit"]
 def predicted(interval: Interval) -> Predicted:
     """An interval with plain numbers."""
     value, low, high = (float(bound) for bound in interval)
-    return Predicted.model_construct(value=value, low=low, high=high)
+    return Predicted(value=value, low=low, high=high)
 
 
 def maybe(interval: Interval | None) -> Predicted | None:

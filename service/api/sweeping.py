@@ -11,7 +11,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
+from math import nan, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +23,10 @@ from service.api.problems import ProblemError, at
 from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
-from service.api.resolve import models, places, training
+from service.api.resolve import models, training
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
+from service.api.resolve.surroundings import surroundings
 from service.api.sweep_columns import GETTERS, STANDARD, named
 from service.api.sweep_models import SweepRequest, SweepResponse
 from service.catalog.snapshot import Snapshot
@@ -232,11 +233,7 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | 
     if isinstance(network, Size) or isinstance(request.workload, InferenceWorkload):
         detail = "a sweep needs a model with an architecture and a training workload"
         raise at("invalid-request", "/base", detail)
-    name = request.hardware.accelerator if request.hardware else None
-    accelerator = places.accelerator(snapshot, name, ledger)
-    place = places.place(snapshot, request.site, ledger)
-    day = places.day_of(request.as_of, snapshot)
-    usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
+    accelerator, place, usd = surroundings(snapshot, request, ledger)
     try:
         job = training.resolve(network, request, accelerator, ledger)
     except ProblemError as problem:
@@ -245,9 +242,8 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | 
         raise
     own = calibrating.correcting(snapshot, request.cluster, ledger)(job)
     calibrating.explain(own, request.cluster, ledger)
-    site = core.Site(place.grid, place.pue, place.market, place.marginal, place.wue)
     return Point(
-        prepared(job, own), job.layout, job.tokens, site, float("nan") if usd is None else usd
+        prepared(job, own), job.layout, job.tokens, place.site, nan if usd is None else usd
     )
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from service.api.responses import Assumption, Warned
 
 Origin = Literal["request", "catalog", "default", "calibration", "search"]
+
+
+class Entries(NamedTuple):
+    """What a ledger holds, fit to be kept."""
+
+    assumptions: tuple[Assumption, ...]
+    warnings: tuple[Warned, ...]
 
 
 @dataclass
@@ -32,6 +39,18 @@ class Ledger:
 
     def warn(self, code: str, message: str, *sections: str) -> None:
         """Record a warning once. `sections`: those that are null for this reason."""
-        warning = Warned(code=code, message=message, sections=list(sections))
+        self._add(Warned(code=code, message=message, sections=list(sections)))
+
+    def entries(self) -> Entries:
+        """All that was recorded."""
+        return Entries(tuple(self.assumptions), tuple(self.warnings))
+
+    def copy(self, entries: Entries) -> None:
+        """Record what another ledger holds."""
+        self.assumptions += entries.assumptions
+        for warning in entries.warnings:
+            self._add(warning)
+
+    def _add(self, warning: Warned) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from service.api.problems import ProblemError, at
-from service.api.requests import Pricing, Site
+from service.api.requests import Pricing
 from service.api.resolve.caching import Catalog
 from service.api.resolve.ledger import Ledger
 from service.catalog import sites
@@ -18,6 +18,7 @@ from service.catalog.facts import Fact
 from service.catalog.hardware import accelerator as to_core
 from service.catalog.kinds import PriceFacts
 from service.catalog.snapshot import Snapshot
+from service.core import estimate as core
 from service.core.cost import is_stale
 from service.core.hardware import Accelerator
 
@@ -68,6 +69,11 @@ class Place:
     marginal: float | None
     pue: float
     wue: float | None
+
+    @property
+    def site(self) -> core.Site:
+        """The place as the core takes it."""
+        return core.Site(self.grid, self.pue, self.market, self.marginal, self.wue)
 
 
 def place(snapshot: Snapshot, site: Site | None, ledger: Ledger, within: str = "") -> Place:
