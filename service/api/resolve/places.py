@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from service.api.problems import ProblemError, at
-from service.api.requests import Pricing
+from service.api.requests import Pricing, Site
 from service.api.resolve.caching import Catalog
 from service.api.resolve.ledger import Ledger
 from service.catalog import sites
