@@ -32,18 +32,20 @@ class Answers:
         self, request: EstimateRequest, catalog: str, work: Callable[[], EstimateResponse]
     ) -> EstimateResponse:
         """The remembered answer, or `work`'s. What `work` raises is not remembered."""
-        try:
-            key = request.model_dump_json(exclude_unset=True)
-        except PydanticSerializationError:  # a config may hold text that is no Unicode
-            return work()
+        key = _key(request)
         found = self._remembered(key, catalog)
         if found is None:
             found = work()
-            if len(key) <= LARGEST:
-                self._keep(key, catalog, found)
+            self._keep(key, catalog, found)
         return found
 
+    def holds(self, request: EstimateRequest, catalog: str) -> bool:
+        """Whether the answer is remembered."""
+        return self._remembered(_key(request), catalog) is not None
+
     def _remembered(self, key: str, catalog: str) -> EstimateResponse | None:
+        if not key:
+            return None
         with self._lock:
             if catalog != self._catalog:
                 self._found.clear()
@@ -54,8 +56,19 @@ class Answers:
             return found
 
     def _keep(self, key: str, catalog: str, found: EstimateResponse) -> None:
+        if not key:
+            return
         with self._lock:
             if catalog == self._catalog:  # else another thread has seen a newer catalog
                 self._found[key] = found
                 if len(self._found) > KEPT:
                     self._found.popitem(last=False)
+
+
+def _key(request: EstimateRequest) -> str:
+    """What makes two requests the same; empty for one that is not to be remembered."""
+    try:
+        text = request.model_dump_json(exclude_unset=True)
+    except PydanticSerializationError:  # a config may hold text that is no Unicode
+        return ""
+    return text if len(text) <= LARGEST else ""

@@ -43,6 +43,11 @@ class Context:
     stale: str = ""
     """Why the snapshot may be out of date; empty while the database answers."""
 
+    @property
+    def id(self) -> str:
+        """Equal ids give equal answers."""
+        return f"{self.snapshot.id} {self.stale}"
+
 
 def estimate(request: EstimateRequest, context: Context) -> EstimateResponse:
     """The answer to a request. Raises ProblemError and CatalogError."""

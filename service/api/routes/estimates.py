@@ -35,21 +35,24 @@ AT_ONCE = 16
 
 def answered(request: Request, body: EstimateRequest) -> EstimateResponse:
     """The estimate of one request, counted."""
-    here = store(request)
-    snapshot, stale = here.snapshot, here.health.problem
-    answer = answers(request).answer(
-        body, f"{snapshot.id} {stale}", lambda: estimate(body, Context(snapshot, stale))
-    )
+    context = _context(request)
+    answer = answers(request).answer(body, context.id, lambda: estimate(body, context))
     admission = answer.verdict.admission if answer.verdict else "none"
     metrics(request).estimate(body.model.kind, admission)
     return answer
 
 
 async def answered_beside(request: Request, body: EstimateRequest) -> EstimateResponse:
-    """The same; a request that needs a search for its layout runs beside the others."""
-    if body.layout is None and not isinstance(body.workload, InferenceWorkload):
+    """The same; a new request that needs a search for its layout runs beside the others."""
+    searches = body.layout is None and not isinstance(body.workload, InferenceWorkload)
+    if searches and not answers(request).holds(body, _context(request).id):
         return await run_in_threadpool(answered, request, body)
     return answered(request, body)
+
+
+def _context(request: Request) -> Context:
+    here = store(request)
+    return Context(here.snapshot, here.health.problem)
 
 
 @router.post("/estimate", name="estimate", summary="Everything that can be said of a job")
