@@ -33,6 +33,21 @@ def test_nothing_ships_that_its_licence_does_not_clearly_allow(seeded: Snapshot)
     for kind in seeded.shelves:
         for fact in seeded.facts(kind):
             assert "AGPL" not in fact.provenance.licence, fact.name
+    for fact in seeded.facts("prices"):
+        assert re.match("list price|Amazon EC2", fact.provenance.source), fact.name
+        assert "vantage" not in fact.provenance.source.lower(), fact.name
+
+
+def test_prices_are_of_every_term_that_the_clouds_publish(seeded: Snapshot) -> None:
+    terms = {(f.payload.provider, f.payload.term) for f in seeded.facts("prices")}
+    assert {(cloud, "on-demand") for cloud in ("aws", "azure", "gcp", "oci")} <= terms
+    assert {("aws", "reserved"), ("aws", "spot"), ("azure", "spot")} <= terms
+
+
+def test_an_azure_instance_of_eight_h100_is_not_twelve(seeded: Snapshot) -> None:
+    price = payload(seeded, "prices", "azure/nd96isr-h100-v5/eastus/on-demand")
+    assert (price.accelerator_count, price.usd_per_device_hour) == (8, 12.29)
+    assert seeded.find("prices", "azure/nd96isr-h100-v5/eastus/spot") is None
 
 
 def test_every_reference_system_of_our_users_reading_is_there(seeded: Snapshot) -> None:
