@@ -60,8 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
     handlers.install(app)
     openapi.install(app)
     for router in (
+        estimates.router,  # first, since routes are tried in turn
         operations.router,
-        estimates.router,
         compute_optimal.router,
         scaling_laws.router,
         sweeps.router,

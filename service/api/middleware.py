@@ -17,7 +17,6 @@ import re
 import time
 from collections.abc import Callable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.context import request_id
@@ -33,14 +32,17 @@ IMPORT_FACTOR = 4
 """How much larger than other bodies the body of an import may be."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'; object-src 'none'",
-}
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        b"object-src 'none'",
+    ),
+)
 
 Record = Callable[[str, str, int, float], None]
 """Told of each finished request: method, route template, status, seconds."""
@@ -76,10 +78,10 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = name
-                for header, value in SECURITY_HEADERS.items():
-                    headers.setdefault(header, value)
+                given = message["headers"]
+                names = {key for key, _ in given}
+                own = [entry for entry in SECURITY_HEADERS if entry[0] not in names]
+                message["headers"] = [*given, (b"x-request-id", name.encode("latin-1")), *own]
             await send(message)
 
         try:
