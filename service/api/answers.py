@@ -39,10 +39,6 @@ class Answers:
             self._keep(key, catalog, found)
         return found
 
-    def holds(self, request: EstimateRequest, catalog: str) -> bool:
-        """Whether the answer is remembered."""
-        return self._remembered(_key(request), catalog) is not None
-
     def _remembered(self, key: str, catalog: str) -> EstimateResponse | None:
         if not key:
             return None
@@ -65,10 +61,34 @@ class Answers:
                     self._found.popitem(last=False)
 
 
-def _key(request: EstimateRequest) -> str:
+class Searched:
+    """Requests whose layout was searched for before, so that it is at hand when asked again.
+
+    A hint for where to work, not for what to answer: what the layout does not depend on is left
+    out, and a request is known by its hash alone.
+    """
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[int, None] = OrderedDict()
+
+    def before(self, request: EstimateRequest) -> bool:
+        """Whether such a request was seen; from now on it was."""
+        asked = hash(_key(request, {"model", "workload", "hardware"}, {"workload": {"tokens"}}))
+        seen = asked in self._seen
+        self._seen[asked] = None
+        if len(self._seen) > KEPT:
+            self._seen.popitem(last=False)
+        return seen
+
+
+def _key(
+    request: EstimateRequest,
+    include: set[str] | None = None,
+    exclude: dict[str, set[str]] | None = None,
+) -> str:
     """What makes two requests the same; empty for one that is not to be remembered."""
     try:
-        text = request.model_dump_json(exclude_unset=True)
+        text = request.model_dump_json(include=include, exclude=exclude, exclude_unset=True)
     except PydanticSerializationError:  # a config may hold text that is no Unicode
         return ""
     return text if len(text) <= LARGEST else ""

@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__
 from service.api import handlers, openapi
-from service.api.answers import Answers
+from service.api.answers import Answers, Searched
 from service.api.lifespan import lifespan
 from service.api.metrics import Metrics
 from service.api.middleware import Alias, BodyGuard, Gate, Observe
@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.store = Store(settings.database_url, settings.snapshot_seconds)
     app.state.metrics = Metrics(app.state.store)
     app.state.answers = Answers()
+    app.state.searched = Searched()
     handlers.install(app)
     openapi.install(app)
     for router in (

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.api.answers import Answers
+from service.api.answers import Answers, Searched
 from service.api.metrics import Metrics
 from service.catalog.snapshot import Snapshot
 from service.catalog.store import Store
@@ -28,6 +28,12 @@ def metrics(request: Request) -> Metrics:
 def answers(request: Request) -> Answers:
     """The answers given before."""
     found: Answers = request.app.state.answers
+    return found
+
+
+def searched(request: Request) -> Searched:
+    """The requests whose layout was searched for."""
+    found: Searched = request.app.state.searched
     return found
 
 

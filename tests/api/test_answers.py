@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from service.api.answers import KEPT, Answers
+from service.api.answers import KEPT, Answers, Searched
 from service.api.requests import EstimateRequest
 from service.api.responses import EstimateResponse
 
@@ -49,3 +49,12 @@ def test_only_the_last_answers_are_kept() -> None:
         answers.answer(request(float(tokens)), "a", work)
     answers.answer(request(1.0), "a", work)
     assert len(made) == KEPT + 2
+
+
+def test_a_request_is_known_again_whatever_its_layout_does_not_depend_on() -> None:
+    searched = Searched()
+    assert not searched.before(request(1e9))
+    assert searched.before(request(2e9))
+    assert not searched.before(
+        EstimateRequest.model_validate({"model": {"kind": "catalog", "name": "bert-base"}})
+    )

@@ -25,7 +25,7 @@ from service.api.responses import (
     ParametersResponse,
     TrainingTimeResponse,
 )
-from service.api.state import answers, metrics, store
+from service.api.state import answers, metrics, searched, store
 from service.catalog.errors import CatalogError
 
 router = APIRouter(tags=["estimates"])
@@ -44,8 +44,8 @@ def answered(request: Request, body: EstimateRequest) -> EstimateResponse:
 
 async def answered_beside(request: Request, body: EstimateRequest) -> EstimateResponse:
     """The same; a new request that needs a search for its layout runs beside the others."""
-    searches = body.layout is None and not isinstance(body.workload, InferenceWorkload)
-    if searches and not answers(request).holds(body, _context(request).id):
+    open_layout = body.layout is None and not isinstance(body.workload, InferenceWorkload)
+    if open_layout and not searched(request).before(body):
         return await run_in_threadpool(answered, request, body)
     return answered(request, body)
 
