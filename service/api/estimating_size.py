@@ -7,7 +7,7 @@ from typing import Any
 from service.api import mapping
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
-from service.api.resolve import defaults, places
+from service.api.resolve import defaults
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
@@ -15,12 +15,10 @@ from service.api.resolve.surroundings import surroundings
 from service.api.responses import ComputeSection, ParametersSection, TimeSection
 from service.catalog.snapshot import Snapshot
 from service.core import energy
-from service.core.carbon import embodied_kgco2e, operational, water
-from service.core.cost import cost_usd
-from service.core.estimate import SERVER_SHARE_KGCO2E
 from service.core.hardware import Accelerator
 from service.core.scaling_laws import sizing
 from service.core.scaling_laws.optimum import training_flops
+from service.core.spending import Draw, spending
 from service.core.uncertainty import Interval
 
 FORMAT = "bf16"
@@ -67,11 +65,22 @@ def _spent(
     )
     hours = utilization.inverse(flops / accelerator.peak_for(FORMAT) / 3600.0)
     count = request.hardware.count if request.hardware else None
+    spent = spending(hours, _draw(accelerator, utilization), place.site, usd or 0.0)
     return {
         "time": _time(hours, utilization, count),
-        "cost": None if usd is None else mapping.cost(cost_usd(hours, usd), usd),
-        "carbon": _carbon(hours, utilization, accelerator, place),
+        "cost": None if usd is None else mapping.cost(spent.usd, usd),
+        "carbon": mapping.carbon(spent),
     }
+
+
+def _draw(accelerator: Accelerator, utilization: Interval) -> Draw:
+    low, central, high = accelerator.embodied_kgco2e
+    return Draw(
+        energy.power_envelope(accelerator.name, accelerator.tdp_watts, accelerator.idle_watts),
+        utilization,
+        energy.power_slope(FORMAT),
+        Interval(central, low, high),
+    )
 
 
 def _time(hours: Interval, utilization: Interval, count: int | None) -> TimeSection:
@@ -81,19 +90,3 @@ def _time(hours: Interval, utilization: Interval, count: int | None) -> TimeSect
         wall_clock_seconds=mapping.maybe(wall),
         device_hours=mapping.predicted(hours),
     )
-
-
-def _carbon(
-    hours: Interval, utilization: Interval, accelerator: Accelerator, place: places.Place
-) -> Any:
-    envelope = energy.power_envelope(
-        accelerator.name, accelerator.tdp_watts, accelerator.idle_watts
-    )
-    used = energy.training_energy(
-        hours, envelope, utilization, energy.power_slope(FORMAT), place.pue
-    )
-    low, central, high = accelerator.embodied_kgco2e
-    made = embodied_kgco2e(hours.value, Interval(central, low, high), SERVER_SHARE_KGCO2E)
-    emitted = operational(used.total_kwh, place.grid, place.market, place.marginal)
-    litres = water(used.it_kwh, used.total_kwh, place.wue).on_site_litres
-    return mapping.emissions(used.total_kwh, emitted, made, litres)

@@ -20,12 +20,13 @@ from service.api.responses import (
 from service.core import carbon as core_carbon
 from service.core.architecture.network import Network
 from service.core.compute import table as compute_table
-from service.core.estimate import ADMISSION, Estimate, added
+from service.core.estimate import ADMISSION, Estimate
 from service.core.memory import MemoryParts
 from service.core.numeric import Number
 from service.core.parallelism import Layout
 from service.core.parameters import ParameterCounts
 from service.core.scaling_laws.sizing import Sizing
+from service.core.spending import Spending
 from service.core.uncertainty import Interval
 
 Admission = Literal["fits", "at_risk", "does_not_fit"]
@@ -106,31 +107,16 @@ def cost(usd: Interval, usd_per_device_hour: float) -> CostSection:
     return CostSection(usd=predicted(usd), usd_per_device_hour=usd_per_device_hour)
 
 
-def carbon(estimate: Estimate) -> CarbonSection:
+def carbon(spent: Spending) -> CarbonSection:
     """Energy, emissions and water of a training job."""
-    return emissions(
-        estimate.energy.total_kwh,
-        estimate.operational,
-        estimate.embodied_kgco2e,
-        estimate.water.on_site_litres,
-    )
-
-
-def emissions(
-    energy_kwh: Interval,
-    operational: core_carbon.Operational,
-    embodied: Interval,
-    water_on_site: Interval | None,
-) -> CarbonSection:
-    """The section out of its parts."""
     return CarbonSection(
-        energy_kwh=predicted(energy_kwh),
-        operational_kgco2e=predicted(operational.location_kgco2e),
-        market_kgco2e=maybe(operational.market_kgco2e),
-        marginal_kgco2e=maybe(operational.marginal_kgco2e),
-        embodied_kgco2e=predicted(embodied),
-        total_kgco2e=predicted(added(operational.location_kgco2e, embodied)),
-        water_on_site_litres=maybe(water_on_site),
+        energy_kwh=predicted(spent.energy.total_kwh),
+        operational_kgco2e=predicted(spent.operational.location_kgco2e),
+        market_kgco2e=maybe(spent.operational.market_kgco2e),
+        marginal_kgco2e=maybe(spent.operational.marginal_kgco2e),
+        embodied_kgco2e=predicted(spent.embodied_kgco2e),
+        total_kgco2e=predicted(spent.total_kgco2e),
+        water_on_site_litres=maybe(spent.water.on_site_litres),
         included=list(core_carbon.INCLUDED),
         left_out=list(core_carbon.LEFT_OUT),
     )

@@ -32,10 +32,10 @@ from service.catalog.snapshot import Snapshot
 from service.core import energy
 from service.core import scaling_laws as laws
 from service.core.carbon import embodied_kgco2e
-from service.core.estimate import SERVER_SHARE_KGCO2E
 from service.core.hardware import Accelerator
 from service.core.scaling_laws.lifetime import lifetime_flops
 from service.core.scaling_laws.repeated import REPEATED_LAW, repeated_optimum
+from service.core.spending import SERVER_SHARE_KGCO2E
 from service.core.uncertainty import Interval
 
 FORMAT = "bf16"

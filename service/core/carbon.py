@@ -14,6 +14,9 @@ import numpy as np
 from service.core.numeric import FloatArray, Number
 from service.core.uncertainty import Interval
 
+LIFETIME_YEARS, LIFETIME_UTILIZATION = 4.0, 0.85
+"""Of the hardware: years as in cloud-carbon-footprint; the share in use is an assumption."""
+
 INCLUDED = (
     "electricity of the accelerators while computing and while waiting",
     "electricity of the rest of the node: CPUs, memory, network cards, fans, power supplies",
@@ -117,15 +120,14 @@ def embodied_kgco2e(
     device_hours: Number,
     card_kgco2e: Interval,
     server_share_kgco2e: Interval,
-    lifetime_years: Number = 4.0,
-    utilization: Number = 0.85,
+    lifetime_years: Number = LIFETIME_YEARS,
+    utilization: Number = LIFETIME_UTILIZATION,
 ) -> Interval:
     """The job's share of making its hardware; kgCO2e: low, central and high method.
 
     `M = TE x TiR / EL` of ISO/IEC 21031 with the hours in use as expected lifespan. The bounds
     are methods (die only, vendor footprint, whole board), not a 90 % interval; published methods
-    differ fifteen-fold for one H100. Lifetime of 4 years as in cloud-carbon-footprint; 85 % in
-    use is an assumption; both are inputs.
+    differ fifteen-fold for one H100.
     """
     hours_in_use = lifetime_years * 8_766.0 * utilization
     value, low, high = (

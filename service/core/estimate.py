@@ -9,40 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
 
 from service.core import compute, energy, memory, throughput
 from service.core.architecture.network import Network
-from service.core.carbon import Operational, Water, embodied_kgco2e, operational, water
 from service.core.cluster_calibration import Corrections
-from service.core.cost import cost_usd
-from service.core.energy import EnergyParts, PowerEnvelope
+from service.core.energy import PowerEnvelope
 from service.core.hardware import Accelerator, Device
 from service.core.memory import MemoryParts, MemoryTable
 from service.core.numeric import Number, minimum, where
 from service.core.parallelism import Kernels, Layout
+from service.core.spending import ALONE, Accounting, Draw, Site, Spending, spending
 from service.core.throughput import Coefficients, Stages, StateBytes, StepTime
 from service.core.uncertainty import Interval, product, relative
-
-SERVER_SHARE_KGCO2E = Interval(160.0, 60.0, 560.0)
-"""One accelerator's share of making the rest of its server; kgCO2e, by method. Central:
-BoaviztAPI 2.5.0's p4d.24xlarge (5,600 kg) less its eight cards, over eight; low: cloud-carbon-
-footprint's 1,000 kg a server with memory, over eight and halved; high: EcoLogits' 5,700 kg less
-its cards' 1,200 kg, over eight."""
 
 FITS, AT_RISK, DOES_NOT_FIT = 0, 1, 2
 ADMISSION = ("fits", "at_risk", "does_not_fit")
 """Names of the admission codes."""
-
-
-class Site(NamedTuple):
-    """Where the job runs; gCO2e/kWh and litres/kWh. None where no factor is known."""
-
-    grid: Number
-    pue: Number
-    market: Number | None = None
-    marginal: Number | None = None
-    wue: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +118,7 @@ def corrected(job: Prepared, own: Corrections) -> Prepared:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Spending):
     """The answer for a training job; floats, or arrays of one shape in a sweep."""
 
     memory: MemoryParts
@@ -152,12 +134,6 @@ class Estimate:
     model_flops_utilization: Interval
     wall_clock_seconds: Interval
     device_hours: Interval
-    usd: Interval
-    energy: EnergyParts
-    operational: Operational
-    embodied_kgco2e: Interval
-    total_kgco2e: Interval
-    water: Water
 
     @property
     def margin_bytes(self) -> Number:
@@ -171,6 +147,7 @@ def evaluate(
     tokens: Number,
     site: Site,
     usd_per_device_hour: Number,
+    accounting: Accounting = ALONE,
     held: tuple[MemoryParts, Number] | None = None,
 ) -> Estimate:
     """The whole estimate of a prepared job; floats or arrays.
@@ -188,17 +165,14 @@ def evaluate(
     steps = tokens / step_tokens
     wall_clock = product(seconds, throughput.billed_factor(layout, job.device)).times(steps)
     hours = wall_clock.times(layout.devices / 3600.0)
-    used = energy.training_energy(
-        hours,
+    draw = Draw(
         job.envelope,
         minimum_of(utilization.times(1.0 + job.recomputed_flops / job.sample_flops), 1.0),
         job.power_slope,
-        site.pue,
+        job.card_kgco2e,
         minimum(step.compute_seconds / step.total_seconds, 1.0),
-        residual=job.power_residual,
+        job.power_residual,
     )
-    emitted = operational(used.total_kwh, site.grid, site.market, site.marginal)
-    made = embodied_kgco2e(hours.value, job.card_kgco2e, SERVER_SHARE_KGCO2E)
     return Estimate(
         memory=parts,
         peak_bytes=peak,
@@ -211,12 +185,7 @@ def evaluate(
         model_flops_utilization=utilization,
         wall_clock_seconds=wall_clock,
         device_hours=hours,
-        usd=cost_usd(hours, usd_per_device_hour),
-        energy=used,
-        operational=emitted,
-        embodied_kgco2e=made,
-        total_kgco2e=added(emitted.location_kgco2e, made),
-        water=water(used.it_kwh, used.total_kwh, site.wue),
+        **vars(spending(hours, draw, site, usd_per_device_hour, accounting)),
     )
 
 
@@ -241,11 +210,6 @@ def admission(peak: Interval, capacity: Number) -> Number:
 def minimum_of(interval: Interval, limit: float) -> Interval:
     """The interval with nothing above the limit."""
     return Interval(*(minimum(bound, limit) for bound in interval))
-
-
-def added(a: Interval, b: Interval) -> Interval:
-    """The sum of two quantities whose errors may go together: bounds add up."""
-    return Interval(a.value + b.value, a.low + b.low, a.high + b.high)
 
 
 def limited_by(parts: MemoryParts) -> str:

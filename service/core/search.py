@@ -23,7 +23,6 @@ from service.core.estimate import (
     FITS,
     Estimate,
     Prepared,
-    Site,
     admission,
     evaluate,
     prepare,
@@ -34,6 +33,7 @@ from service.core.layout_space import Space, layouts
 from service.core.memory import MemoryParts
 from service.core.numeric import FloatArray
 from service.core.parallelism import Kernels, Layout
+from service.core.spending import Site
 from service.core.stacking import mapped, stack, take
 from service.core.uncertainty import relative
 
@@ -244,7 +244,7 @@ def _objectives(block: _Block, rows: NDArray[np.intp], terms: Terms) -> FloatArr
         return np.empty((0, len(OBJECTIVES)))
     layout, job = block.layout(rows), block.job(rows)
     answer = evaluate(
-        job, layout, terms.tokens, terms.site, terms.usd_per_device_hour, (_NO_MEMORY, 0.0)
+        job, layout, terms.tokens, terms.site, terms.usd_per_device_hour, held=(_NO_MEMORY, 0.0)
     )
     columns = (
         answer.wall_clock_seconds.value,

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.estimate import Estimate, Prepared, Site, evaluate
+from service.core.estimate import Estimate, Prepared, evaluate
 from service.core.numeric import FloatArray, Number
 from service.core.parallelism import Layout
+from service.core.spending import ALONE, Accounting, Site
 from service.core.stacking import mapped, stack
 
 BLOCK_ROWS = 32768
@@ -33,6 +34,7 @@ class Point(NamedTuple):
     tokens: Number
     site: Site
     usd_per_device_hour: Number
+    accounting: Accounting = ALONE
 
 
 class Numbers(NamedTuple):

@@ -16,9 +16,10 @@ from service.core import compute, estimate, memory, parameters, search, sweep, t
 from service.core.architecture.families import registry
 from service.core.parallelism import Kernels, Layout
 from service.core.scaling_laws import sizing
+from service.core.spending import Site
 
 Figure = tuple[str, float, str]
-SITE = estimate.Site(400.0, 1.2)
+SITE = Site(400.0, 1.2)
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 4096,

@@ -10,7 +10,7 @@ import pytest
 
 from service.core.architecture.families import shapes
 from service.core.architecture.network import Network
-from service.core.estimate import FITS, Estimate, Site
+from service.core.estimate import FITS, Estimate
 from service.core.hardware import Accelerator
 from service.core.layout_neighbours import neighbours
 from service.core.layout_space import Space, divisors, fault
@@ -26,6 +26,7 @@ from service.core.search import (
     search,
     usual_space,
 )
+from service.core.spending import Site
 
 ACCELERATOR = Accelerator(
     "h100-sxm",

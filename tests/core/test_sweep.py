@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.architecture.families import shapes
-from service.core.estimate import Estimate, Site, evaluate, prepare
+from service.core.estimate import Estimate, evaluate, prepare
 from service.core.hardware import Accelerator
 from service.core.numeric import Number
 from service.core.parallelism import Kernels, Layout
+from service.core.spending import Site
 from service.core.sweep import Getter, Grid, Numbers, Point, Swept, blocks, sweep
 
 COLUMNS: dict[str, Getter] = {

@@ -18,7 +18,7 @@ from service.catalog.facts import Fact
 from service.catalog.hardware import accelerator as to_core
 from service.catalog.kinds import PriceFacts
 from service.catalog.snapshot import Snapshot
-from service.core import estimate as core
+from service.core import spending
 from service.core.cost import is_stale
 from service.core.hardware import Accelerator
 
@@ -71,9 +71,9 @@ class Place:
     wue: float | None
 
     @property
-    def site(self) -> core.Site:
+    def site(self) -> spending.Site:
         """The place as the core takes it."""
-        return core.Site(self.grid, self.pue, self.market, self.marginal, self.wue)
+        return spending.Site(self.grid, self.pue, self.market, self.marginal, self.wue)
 
 
 def place(snapshot: Snapshot, site: Site | None, ledger: Ledger, within: str = "") -> Place:
