@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
+from typing import NamedTuple
 
 from pydantic_core import PydanticSerializationError
 
@@ -20,26 +21,34 @@ LARGEST = 65_536
 """Characters of a request that is still remembered."""
 
 
+class Answer(NamedTuple):
+    """An answer and its JSON, which is written once."""
+
+    model: EstimateResponse
+    json: bytes
+
+
 class Answers:
     """The last answers of one state of the catalog. Threads may share it."""
 
     def __init__(self) -> None:
         self._catalog = ""
-        self._found: OrderedDict[str, EstimateResponse] = OrderedDict()
+        self._found: OrderedDict[str, Answer] = OrderedDict()
         self._lock = Lock()
 
     def answer(
         self, request: EstimateRequest, catalog: str, work: Callable[[], EstimateResponse]
-    ) -> EstimateResponse:
+    ) -> Answer:
         """The remembered answer, or `work`'s. What `work` raises is not remembered."""
         key = _key(request)
         found = self._remembered(key, catalog)
         if found is None:
-            found = work()
+            model = work()
+            found = Answer(model, model.model_dump_json().encode())
             self._keep(key, catalog, found)
         return found
 
-    def _remembered(self, key: str, catalog: str) -> EstimateResponse | None:
+    def _remembered(self, key: str, catalog: str) -> Answer | None:
         if not key:
             return None
         with self._lock:
@@ -51,7 +60,7 @@ class Answers:
                 self._found.move_to_end(key)
             return found
 
-    def _keep(self, key: str, catalog: str, found: EstimateResponse) -> None:
+    def _keep(self, key: str, catalog: str, found: Answer) -> None:
         if not key:
             return
         with self._lock:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from service.api import validation
+from service.api.answers import Answer
 from service.api.context import request_id
 from service.api.estimating import Context, estimate
 from service.api.handlers import from_catalog
@@ -33,16 +34,17 @@ AT_ONCE = 16
 """Requests of a batch that are answered before others get their turn."""
 
 
-def answered(request: Request, body: EstimateRequest) -> EstimateResponse:
+def answered(request: Request, body: EstimateRequest) -> Answer:
     """The estimate of one request, counted."""
     context = _context(request)
     answer = answers(request).answer(body, context.id, lambda: estimate(body, context))
-    admission = answer.verdict.admission if answer.verdict else "none"
+    verdict = answer.model.verdict
+    admission = verdict.admission if verdict else "none"
     metrics(request).estimate(body.model.kind, admission)
     return answer
 
 
-async def answered_beside(request: Request, body: EstimateRequest) -> EstimateResponse:
+async def answered_beside(request: Request, body: EstimateRequest) -> Answer:
     """The same; a new request that needs a search for its layout runs beside the others."""
     open_layout = body.layout is None and not isinstance(body.workload, InferenceWorkload)
     if open_layout and not searched(request).before(body):
@@ -55,10 +57,16 @@ def _context(request: Request) -> Context:
     return Context(here.snapshot, here.health.problem)
 
 
-@router.post("/estimate", name="estimate", summary="Everything that can be said of a job")
-async def post_estimate(request: Request, body: EstimateRequest) -> EstimateResponse:
+@router.post(
+    "/estimate",
+    name="estimate",
+    summary="Everything that can be said of a job",
+    response_model=EstimateResponse,
+)
+async def post_estimate(request: Request, body: EstimateRequest) -> Response:
     """Parameters, memory, time, money, carbon, the best size, and whether the job may start."""
-    return await answered_beside(request, body)
+    answer = await answered_beside(request, body)
+    return Response(answer.json, media_type="application/json")
 
 
 @router.post("/parameters", name="estimate_parameters", summary="Exact parameter counts")
@@ -85,8 +93,8 @@ async def post_carbon(request: Request, body: EstimateRequest) -> CarbonResponse
     return CarbonResponse(**_cut(await answered_beside(request, body), CarbonResponse))
 
 
-def _cut(answer: EstimateResponse, model: type[Any]) -> dict[str, Any]:
-    return {name: getattr(answer, name) for name in model.model_fields}
+def _cut(answer: Answer, model: type[Any]) -> dict[str, Any]:
+    return {name: getattr(answer.model, name) for name in model.model_fields}
 
 
 @router.post("/estimate/batch", name="estimate_batch", summary="Many unlike requests")
@@ -105,7 +113,7 @@ def _items(request: Request, entries: Sequence[Any]) -> list[BatchItem]:
 
 def _item(request: Request, entry: Any) -> BatchItem:
     try:
-        return BatchItem(estimate=answered(request, EstimateRequest.model_validate(entry)))
+        return BatchItem(estimate=answered(request, EstimateRequest.model_validate(entry)).model)
     except ValidationError as error:
         problem = validation.problem(error.errors(include_url=False), entry)
     except ProblemError as error:
