@@ -13,6 +13,14 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+class Predicted(ApiModel):
+    """A predicted number with the bounds that hold nine outcomes in ten (see provenance)."""
+
+    value: float
+    low: float
+    high: float
+
+
 def _whole(value: Any) -> Any:
     """Let 8.0 pass as 8; leave everything else to the strict check."""
     if type(value) is float and value.is_integer() and abs(value) < 2**63:
@@ -37,6 +45,8 @@ Usd = Annotated[Real, Field(ge=0.01, le=1e15)]
 Kilograms = Annotated[Real, Field(ge=1e-6, le=1e15)]
 GridIntensity = Annotated[Real, Field(ge=0, le=2_000)]
 """gCO2e/kWh; the dirtiest grids stand near 1,000."""
+Litres = Annotated[Real, Field(ge=0, le=100)]
+"""Of water for a kWh."""
 Pue = Annotated[Real, Field(ge=1, le=5)]
 UsdPerHour = Annotated[Real, Field(ge=0, le=100_000)]
 Share = Annotated[Real, Field(ge=0.001, le=1)]

@@ -5,20 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from service.api import calibrating, estimating_serving, estimating_size, mapping, verdicts
+from service.api import (
+    calibrating,
+    estimating_serving,
+    estimating_size,
+    mapping,
+    mapping_spending,
+    verdicts,
+)
 from service.api.evaluating import evaluated
 from service.api.provenance import provenance
 from service.api.request_models import SafetensorsModel
 from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
 from service.api.requests import EstimateRequest
 from service.api.resolve import models, training
+from service.api.resolve.accounting import accounting
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
-from service.api.resolve.surroundings import surroundings
+from service.api.resolve.surroundings import Surroundings, surroundings
 from service.api.responses import EstimateResponse
 from service.catalog.snapshot import Snapshot
 from service.core import parameters
 from service.core.architecture.network import Network
+from service.core.estimate import Estimate
 from service.core.scaling_laws import sizing
 
 SECTIONS = (
@@ -105,17 +114,20 @@ def _from_header(
 def _training(
     request: EstimateRequest, network: Network, snapshot: Snapshot, ledger: Ledger
 ) -> dict[str, Any]:
-    accelerator, place, usd = surroundings(snapshot, request, ledger)
+    around = surroundings(snapshot, request, ledger)
+    accelerator = around.accelerator
+    counted = accounting(request.accounting, ledger)
     job = training.resolve(network, request, accelerator, ledger)
     correct = calibrating.correcting(snapshot, request.cluster, ledger)
     own = correct(job)
     calibrating.explain(own, request.cluster, ledger)
-    answer = evaluated(job, place, usd, own)
+    answer = evaluated(job, around.place, around.usd_per_device_hour, own, counted)
 
     def changed(other: EstimateRequest) -> verdicts.Answer:
         unseen = Ledger()
         again = training.resolve(network, other, accelerator, unseen)
-        return again, evaluated(again, place, usd, correct(again))
+        own_again, usd = correct(again), around.usd_per_device_hour
+        return again, evaluated(again, around.place, usd, own_again, counted)
 
     finetuning = isinstance(request.workload, FinetuningWorkload)
     counts = parameters.count(network)
@@ -125,11 +137,29 @@ def _training(
         "compute": mapping.compute(job.network, job.sequence_length, _samples(job)),
         "memory": mapping.memory(answer),
         "time": mapping.time(answer),
-        "cost": None if usd is None else mapping.cost(answer.usd, usd),
-        "carbon": mapping.carbon(answer),
+        **_spent(request, job, answer, around, ledger),
         "compute_optimal": _compute_optimal(network, job.tokens, finetuning, ledger),
         "verdict": verdicts.of_training(request, job, answer, changed),
         "layout": mapping.layout(job.layout),
+    }
+
+
+def _spent(
+    request: EstimateRequest,
+    job: training.TrainingJob,
+    answer: Estimate,
+    around: Surroundings,
+    ledger: Ledger,
+) -> dict[str, Any]:
+    hours = float(answer.wall_clock_seconds.value) / 3600.0
+    return {
+        "cost": mapping_spending.cost(answer, answer.device_hours, around, request.pricing),
+        "carbon": mapping_spending.carbon(
+            answer,
+            around.place,
+            mapping_spending.unit_of(request.accounting, job.tokens, job.network.tokens),
+            mapping_spending.start_time(answer, around.place, hours, ledger),
+        ),
     }
 
 

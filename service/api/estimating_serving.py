@@ -9,7 +9,7 @@ from service.api import mapping, mapping_serving
 from service.api.problems import at
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
-from service.api.resolve import defaults, places, realisable
+from service.api.resolve import defaults, places, prices, realisable
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
 from service.api.responses import ComputeSection, LayoutSection, VerdictSection
@@ -51,8 +51,8 @@ def sections(
         ledger.warn("serving-not-generative", message, "serving", "memory", "verdict", "layout")
         return found
     place = places.place(snapshot, request.site, ledger)
-    day = places.day_of(request.as_of, snapshot)
-    usd = places.price(snapshot, request.pricing, accelerator.name, day, ledger)
+    day = prices.day_of(request.as_of, snapshot)
+    price = prices.price(snapshot, request.pricing, accelerator.name, day, ledger)
     job, answer = _answered(request, network, accelerator, workload, ledger)
     if answer.level != "pair":
         ledger.warn(f"serving-not-calibrated-{answer.level}", _LEVELS[answer.level])
@@ -64,7 +64,9 @@ def sections(
         "memory": mapping_serving.memory(answer, interval),
         "serving": mapping_serving.serving(
             answer,
-            None if usd is None else speed.inverse(usd * answer.devices / 3600.0 * 1e6),
+            None
+            if price is None
+            else speed.inverse(price.usd_per_device_hour * answer.devices / 3600.0 * 1e6),
             energy.joules_per_unit(watts.times(answer.devices), speed, place.pue),
         ),
         "verdict": _verdict(answer, interval),

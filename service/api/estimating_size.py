@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.api import mapping
+from service.api import mapping, mapping_spending
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
 from service.api.resolve import defaults
+from service.api.resolve.accounting import accounting
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
@@ -51,25 +52,35 @@ def sections(
         training_flops=training_flops(size.active, tokens),
     )
     found["compute_optimal"] = mapping.compute_optimal(sizing.verdict(size.active, tokens))
-    return found | _spent(request, training_flops(size.active, tokens), snapshot, ledger)
+    return found | _spent(request, size, tokens, snapshot, ledger)
 
 
 def _spent(
-    request: EstimateRequest, flops: float, snapshot: Snapshot, ledger: Ledger
+    request: EstimateRequest, size: Size, tokens: float, snapshot: Snapshot, ledger: Ledger
 ) -> dict[str, Any]:
     """Device-hours at the utilisation of published runs, and what follows from them."""
-    accelerator, place, usd = surroundings(snapshot, request, ledger)
+    around = surroundings(snapshot, request, ledger)
+    accelerator, place = around.accelerator, around.place
     utilization = energy.typical_utilization()
     ledger.assume(
         "/model", utilization.value, "calibration", "model-FLOPs utilisation of published runs"
     )
+    flops = training_flops(size.active, tokens)
     hours = utilization.inverse(flops / accelerator.peak_for(FORMAT) / 3600.0)
     count = request.hardware.count if request.hardware else None
-    spent = spending(hours, _draw(accelerator, utilization), place.site, usd or 0.0)
+    counted = accounting(request.accounting, ledger)
+    usd = around.usd_per_device_hour or 0.0
+    spent = spending(hours, _draw(accelerator, utilization), place.site, usd, counted)
+    wall = None if count is None else float(hours.value) / count
     return {
         "time": _time(hours, utilization, count),
-        "cost": None if usd is None else mapping.cost(spent.usd, usd),
-        "carbon": mapping.carbon(spent),
+        "cost": mapping_spending.cost(spent, hours, around, request.pricing),
+        "carbon": mapping_spending.carbon(
+            spent,
+            place,
+            mapping_spending.unit_of(request.accounting, tokens, tokens=True),
+            mapping_spending.start_time(spent, place, wall, ledger),
+        ),
     }
 
 

@@ -10,6 +10,7 @@ from service.core import estimate as core
 from service.core.cluster_calibration import Corrections
 from service.core.finetuning import Objective
 from service.core.memory.objectives import held_for
+from service.core.spending import ALONE, Accounting
 
 GENERAL = Corrections()
 """No cluster: the model as it was fitted."""
@@ -30,7 +31,13 @@ def prepared(job: TrainingJob, own: Corrections = GENERAL) -> core.Prepared:
 
 
 def evaluated(
-    job: TrainingJob, place: Place, usd: float | None, own: Corrections = GENERAL
+    job: TrainingJob,
+    place: Place,
+    usd: float | None,
+    own: Corrections = GENERAL,
+    counted: Accounting = ALONE,
 ) -> core.Estimate:
     """The estimate of a job in a place."""
-    return core.evaluate(prepared(job, own), job.layout, job.tokens, place.site, usd or 0.0)
+    return core.evaluate(
+        prepared(job, own), job.layout, job.tokens, place.site, usd or 0.0, counted
+    )

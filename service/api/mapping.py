@@ -6,10 +6,8 @@ import math
 from typing import Any, Literal
 
 from service.api.responses import (
-    CarbonSection,
     ComputeOptimalSection,
     ComputeSection,
-    CostSection,
     LayoutSection,
     MemorySection,
     ParametersSection,
@@ -17,7 +15,6 @@ from service.api.responses import (
     Predicted,
     TimeSection,
 )
-from service.core import carbon as core_carbon
 from service.core.architecture.network import Network
 from service.core.compute import table as compute_table
 from service.core.estimate import ADMISSION, Estimate
@@ -26,7 +23,6 @@ from service.core.numeric import Number
 from service.core.parallelism import Layout
 from service.core.parameters import ParameterCounts
 from service.core.scaling_laws.sizing import Sizing
-from service.core.spending import Spending
 from service.core.uncertainty import Interval
 
 Admission = Literal["fits", "at_risk", "does_not_fit"]
@@ -99,26 +95,6 @@ def time(estimate: Estimate) -> TimeSection:
         model_flops_utilization=predicted(estimate.model_flops_utilization),
         wall_clock_seconds=predicted(estimate.wall_clock_seconds),
         device_hours=predicted(estimate.device_hours),
-    )
-
-
-def cost(usd: Interval, usd_per_device_hour: float) -> CostSection:
-    """Money."""
-    return CostSection(usd=predicted(usd), usd_per_device_hour=usd_per_device_hour)
-
-
-def carbon(spent: Spending) -> CarbonSection:
-    """Energy, emissions and water of a training job."""
-    return CarbonSection(
-        energy_kwh=predicted(spent.energy.total_kwh),
-        operational_kgco2e=predicted(spent.operational.location_kgco2e),
-        market_kgco2e=maybe(spent.operational.market_kgco2e),
-        marginal_kgco2e=maybe(spent.operational.marginal_kgco2e),
-        embodied_kgco2e=predicted(spent.embodied_kgco2e),
-        total_kgco2e=predicted(spent.total_kgco2e),
-        water_on_site_litres=maybe(spent.water.on_site_litres),
-        included=list(core_carbon.INCLUDED),
-        left_out=list(core_carbon.LEFT_OUT),
     )
 
 

@@ -26,7 +26,7 @@ from service.api.compute_optimal_models import (
 from service.api.mapping import finite, maybe, predicted
 from service.api.problems import at
 from service.api.provenance import provenance
-from service.api.resolve import places
+from service.api.resolve import places, prices
 from service.api.resolve.ledger import Ledger
 from service.catalog.snapshot import Snapshot
 from service.core import energy
@@ -96,14 +96,15 @@ def _budget(request: ComputeOptimalRequest, snapshot: Snapshot, ledger: Ledger) 
         spend = laws.wall_clock_hours(rate, float(given.devices))
         return laws.Budget("deadline_hours", given.hours, spend)
     if isinstance(given, UsdBudget):
-        day = places.day_of(None, snapshot)
-        usd = places.price(
+        day = prices.day_of(None, snapshot)
+        found = prices.price(
             snapshot, given.pricing, accelerator.name, day, ledger, "/budget/pricing"
         )
-        if not usd:
+        if found is None or not found.usd_per_device_hour:
             detail = "a budget in money needs a price above 0; send pricing.usd_per_device_hour"
             raise at("unknown-price", "/budget/pricing", detail)
-        return laws.Budget("usd", given.value, laws.per_device_hour(rate, usd))
+        spend = laws.per_device_hour(rate, found.usd_per_device_hour)
+        return laws.Budget("usd", given.value, spend)
     each = _kgco2e_per_hour(given, accelerator, utilization, snapshot, ledger)
     return laws.Budget("kgco2e", given.value, laws.per_device_hour(rate, each))
 

@@ -12,12 +12,14 @@ from service.api.bounded import (
     Degree,
     DeviceCount,
     GridIntensity,
+    Litres,
     Name,
     Pue,
     UsdPerHour,
     Whole,
 )
 from service.api.request_models import ModelSpec
+from service.api.request_terms import AccountingSpec, OwnedSpec, ReservedSpec
 from service.api.request_workloads import Workload
 
 ZeroStage = Annotated[Whole, Field(ge=0, le=3)]
@@ -78,6 +80,24 @@ class Site(ApiModel):
     country: str | None = Field(None, pattern="^[A-Za-z]{2,3}$", description="ISO 3166 code.")
     grid_gco2e_per_kwh: GridIntensity | None = None
     pue: Pue | None = Field(None, description="Power usage effectiveness of the building.")
+    market_gco2e_per_kwh: GridIntensity | None = Field(
+        None, description="After your contracts; default: what the provider states for the region."
+    )
+    marginal_gco2e_per_kwh: GridIntensity | None = Field(
+        None, description="Of one more kWh. The catalog ships none: no free source states it."
+    )
+    hourly_gco2e_per_kwh: list[GridIntensity] | None = Field(
+        None,
+        min_length=1,
+        max_length=8_784,
+        description="A forecast, hour by hour from now, to be advised on when to start.",
+    )
+    wue_l_per_kwh: Litres | None = Field(
+        None, description="Water on site for a kWh of IT energy; default: what the region states."
+    )
+    grid_water_l_per_kwh: Litres | None = Field(
+        None, description="Water of the power plants for a kWh that they deliver."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Site:
@@ -99,6 +119,12 @@ class Pricing(ApiModel):
     term: Name | None = Field(None, description="`on-demand`, `spot`, `reserved` ...")
     region: Name | None = None
     as_of: Date | None = Field(None, description="Prices as they stood on that day.")
+    owned: OwnedSpec | None = Field(
+        None, description="Hardware of your own, to be set beside the rented price."
+    )
+    reserved: ReservedSpec | None = Field(
+        None, description="A reservation to be set against it; default: the catalog's cheapest."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Pricing:
@@ -146,6 +172,9 @@ class EstimateRequest(ApiModel):
     pricing: Pricing | None = None
     cluster: Name | None = Field(
         None, description="A cluster whose recorded runs calibrate the answer."
+    )
+    accounting: AccountingSpec | None = Field(
+        None, description="What is counted beside the run itself; nothing by default."
     )
     as_of: Date | None = Field(None, description="Answer with the catalog as it stood on that day.")
 

@@ -7,15 +7,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.api.bounded import ApiModel
+from service.api.bounded import Predicted as Predicted
 from service.api.problems import Problem
-
-
-class Predicted(ApiModel):
-    """A predicted number with the bounds that hold nine outcomes in ten (see provenance)."""
-
-    value: float
-    low: float
-    high: float
+from service.api.response_spending import CarbonSection, CostSection
 
 
 class ParametersSection(ApiModel):
@@ -80,29 +74,6 @@ class ServingSection(ApiModel):
     output_tokens_per_second: Predicted | None = None
     usd_per_million_output_tokens: Predicted | None = None
     joules_per_output_token: Predicted | None = None
-
-
-class CostSection(ApiModel):
-    """Money; the price's source stands in the assumptions."""
-
-    usd: Predicted
-    usd_per_device_hour: float
-
-
-class CarbonSection(ApiModel):
-    """Energy and emissions. The three operational figures answer different questions."""
-
-    energy_kwh: Predicted = Field(description="The building (PUE) included.")
-    operational_kgco2e: Predicted = Field(description="Location-based: the grid's average.")
-    market_kgco2e: Predicted | None = Field(None, description="After the operator's contracts.")
-    marginal_kgco2e: Predicted | None = None
-    embodied_kgco2e: Predicted = Field(
-        description="Share of making the hardware; the bounds are methods, not a probability."
-    )
-    total_kgco2e: Predicted = Field(description="Location-based and embodied.")
-    water_on_site_litres: Predicted | None = None
-    included: list[str] = Field(default_factory=list)
-    left_out: list[str] = Field(default_factory=list)
 
 
 class ComputeOptimalSection(ApiModel):

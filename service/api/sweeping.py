@@ -24,6 +24,7 @@ from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
 from service.api.resolve import models, training
+from service.api.resolve.accounting import accounting
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
 from service.api.resolve.surroundings import surroundings
@@ -233,9 +234,9 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | 
     if isinstance(network, Size) or isinstance(request.workload, InferenceWorkload):
         detail = "a sweep needs a model with an architecture and a training workload"
         raise at("invalid-request", "/base", detail)
-    accelerator, place, usd = surroundings(snapshot, request, ledger)
+    around = surroundings(snapshot, request, ledger)
     try:
-        job = training.resolve(network, request, accelerator, ledger)
+        job = training.resolve(network, request, around.accelerator, ledger)
     except ProblemError as problem:
         if problem.kind == "impossible-layout":
             return None
@@ -243,7 +244,12 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | 
     own = calibrating.correcting(snapshot, request.cluster, ledger)(job)
     calibrating.explain(own, request.cluster, ledger)
     return Point(
-        prepared(job, own), job.layout, job.tokens, place.site, nan if usd is None else usd
+        prepared(job, own),
+        job.layout,
+        job.tokens,
+        around.place.site,
+        nan if around.price is None else around.price.usd_per_device_hour,
+        accounting(request.accounting, ledger),
     )
 
 

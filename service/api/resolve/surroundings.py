@@ -7,9 +7,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from service.api.requests import EstimateRequest, Pricing, Site
-from service.api.resolve import places
+from service.api.resolve import places, prices
 from service.api.resolve.caching import Catalog
 from service.api.resolve.ledger import Entries, Ledger
+from service.api.response_spending import Price
 from service.catalog.snapshot import Snapshot
 from service.core.hardware import Accelerator
 
@@ -19,8 +20,15 @@ class Surroundings(NamedTuple):
 
     accelerator: Accelerator
     place: places.Place
-    usd_per_device_hour: float | None
+    price: Price | None
     """None where the catalog has no such price; a warning says so."""
+    offer: prices.Offer | None
+    """Reserved devices to set against it, where there are any."""
+
+    @property
+    def usd_per_device_hour(self) -> float | None:
+        """The price alone."""
+        return None if self.price is None else self.price.usd_per_device_hour
 
 
 def surroundings(snapshot: Snapshot, request: EstimateRequest, ledger: Ledger) -> Surroundings:
@@ -46,9 +54,10 @@ def _looked_up(
     where = Site.model_validate_json(site) if site else None
     place = places.place(snapshot, where, ledger)
     terms = Pricing.model_validate_json(pricing) if pricing else None
-    day = places.day_of(as_of, snapshot)
-    usd = places.price(snapshot, terms, accelerator.name, day, ledger)
-    return Surroundings(accelerator, place, usd), ledger.entries()
+    day = prices.day_of(as_of, snapshot)
+    price = prices.price(snapshot, terms, accelerator.name, day, ledger)
+    offer = prices.offer(snapshot, terms, accelerator.name, day, price)
+    return Surroundings(accelerator, place, price, offer), ledger.entries()
 
 
 _remembered = lru_cache(maxsize=1024)(_looked_up)
