@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from service.core.numeric import Number, exp, log, maximum, sqrt, where
+from service.core.numeric import Number, exp, log, maximum, sqrt
 
 LEVEL = 0.9
 """The share of outcomes that an interval is meant to hold."""
@@ -47,8 +47,11 @@ def product(a: Interval, b: Interval) -> Interval:
 
 
 def _log_ratio(upper: Number, lower: Number) -> Number:
-    safe = maximum(lower, 1e-300)
-    return where(upper > 0, log(maximum(upper, 1e-300) / safe), 0.0)
+    return log(maximum(upper, _LEAST) / maximum(lower, _LEAST))
+
+
+_LEAST = 1e-300
+"""In place of zero: a quantity that is nothing has bounds that are nothing, and a ratio of 1."""
 
 
 def _hypotenuse(a: Number, b: Number) -> Number:
