@@ -52,7 +52,9 @@ def sections(
         return found
     place = places.place(snapshot, request.site, ledger)
     day = prices.day_of(request.as_of, snapshot)
-    price = prices.price(snapshot, request.pricing, accelerator.name, day, ledger)
+    price = prices.price(
+        snapshot, request.pricing, accelerator.name, day, ledger, here=place.region
+    )
     job, answer = _answered(request, network, accelerator, workload, ledger)
     if answer.level != "pair":
         ledger.warn(f"serving-not-calibrated-{answer.level}", _LEVELS[answer.level])

@@ -18,8 +18,10 @@ class Price(ApiModel):
     term_months: int | None = None
     source: str
     source_date: str | None = Field(description="As exactly as the source tells it.")
-    age_days: int | None = Field(description="On the day that the answer is for.")
-    stale: bool = Field(description="Older than 90 days, or of no known date.")
+    age_days: int | None = Field(
+        description="On the day that the answer is for; at most, where the date is but a year."
+    )
+    stale: bool = Field(description="Perhaps older than 90 days: judged by `age_days`.")
     prices: int = Field(description="How many prices of the catalog this is the median of.")
     lowest_usd_per_device_hour: float
     highest_usd_per_device_hour: float

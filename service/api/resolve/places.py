@@ -64,6 +64,8 @@ class Place:
     site: spending.Site
     factors: CarbonFactors
     """The site's grid intensities with their years and sources."""
+    region: str | None = None
+    """The cloud region, where the site is one."""
     hourly: tuple[float, ...] = ()
     """The caller's forecast, gCO2e/kWh hour by hour; empty where none was sent."""
 
@@ -101,7 +103,9 @@ def place(snapshot: Snapshot, site: Site | None, ledger: Ledger, within: str = "
         _water(wanted, found.wue, ledger),
         wanted.grid_water_l_per_kwh,
     )
-    return Place(here, factors, tuple(wanted.hourly_gco2e_per_kwh or ()))
+    cloud = getattr(found.region.payload, "scope", None) == "cloud"
+    region = found.region.name if cloud else None
+    return Place(here, factors, region, tuple(wanted.hourly_gco2e_per_kwh or ()))
 
 
 def _known(snapshot: Snapshot, site: Site, ledger: Ledger, within: str) -> sites.Site:

@@ -42,8 +42,13 @@ def price(
     day: datetime.date,
     ledger: Ledger,
     pointer: str = "/pricing",
+    here: str | None = None,
 ) -> Price | None:
-    """The price of a device-hour; None, with a warning, where the catalog has no such price."""
+    """The price of a device-hour; None, with a warning, where the catalog has no such price.
+
+    Without provider and region it is that of `here`, the region of the job's site; else, with a
+    warning, the median of all.
+    """
     wanted = pricing or Pricing()
     if wanted.usd_per_device_hour is not None:
         ledger.assume(_USD, wanted.usd_per_device_hour, "request")
@@ -52,6 +57,8 @@ def price(
     term = ledger.choose("/pricing/term", wanted.term, "on-demand", "what anybody can have")
     found = _matching(snapshot, wanted, accelerator_name, (term,))
     if found:
+        if here and not (wanted.provider or wanted.region):
+            found = _local(found, here, ledger)
         return _recorded(found, day, ledger)
     if wanted.model_copy(update={"owned": None, "reserved": None}) != Pricing():
         raise _no_price(snapshot, wanted, accelerator_name, term, pointer)
@@ -118,7 +125,7 @@ def median(found: Sequence[Fact], day: datetime.date) -> Price:
     middle = rated[(len(rated) - 1) // 2]
     payload, stated = middle.payload, middle.provenance.source_date
     assert isinstance(payload, PriceFacts)
-    last = _full_date(stated)
+    first = _first_day(stated)
     many = f"median of {len(rated)} prices, as " if len(rated) > 1 else ""
     return Price(
         usd_per_device_hour=statistics.median(_usd(fact) for fact in rated),
@@ -127,8 +134,8 @@ def median(found: Sequence[Fact], day: datetime.date) -> Price:
         term_months=payload.term_months,
         source=many + sourced(middle),
         source_date=stated,
-        age_days=None if last is None else max(price_age_days(last, day), 0),
-        stale=is_stale(last, day),
+        age_days=None if first is None else max(price_age_days(first, day), 0),
+        stale=is_stale(first, day),
         prices=len(rated),
         lowest_usd_per_device_hour=_usd(rated[0]),
         highest_usd_per_device_hour=_usd(rated[-1]),
@@ -190,8 +197,21 @@ def _recorded(found: Sequence[Fact], day: datetime.date, ledger: Ledger) -> Pric
     ledger.assume(_USD, chosen.usd_per_device_hour, "catalog", chosen.source)
     if chosen.stale:
         stated = chosen.source_date or "of no known date"
-        ledger.warn("price-stale", f"the price ({stated}) is more than 90 days old on {day}")
+        message = f"the price ({stated}) is, or may be, more than 90 days old"
+        ledger.warn("price-stale", message)
     return chosen
+
+
+def _local(found: Sequence[Fact], here: str, ledger: Ledger) -> Sequence[Fact]:
+    """The prices of a region; all of them, with a warning, where it has none."""
+    local = [fact for fact in found if getattr(fact.payload, "region", None) == here]
+    if not local:
+        ledger.warn(
+            "price-elsewhere",
+            f"the catalog has no such price in {here}: the median of {len(found)} prices of "
+            "other places stands in",
+        )
+    return local or found
 
 
 def _usd(fact: Fact) -> float:
@@ -200,12 +220,9 @@ def _usd(fact: Fact) -> float:
     return payload.usd_per_device_hour
 
 
-def _full_date(text: str | None) -> datetime.date | None:
-    """The date, or the last day that a bare year or month can mean."""
+def _first_day(text: str | None) -> datetime.date | None:
+    """The date, or the first day that a bare year or month can mean."""
     if text is None:
         return None
-    year, month, day = ([int(part) for part in text.split("-")] + [0, 0])[:3]
-    if day:
-        return datetime.date(year, month, day)
-    following = datetime.date(year + (month in (0, 12)), 1 if month in (0, 12) else month + 1, 1)
-    return following - datetime.timedelta(days=1)
+    year, month, day = ([int(part) for part in text.split("-")] + [1, 1])[:3]
+    return datetime.date(year, month, day)

@@ -55,7 +55,7 @@ def _looked_up(
     place = places.place(snapshot, where, ledger)
     terms = Pricing.model_validate_json(pricing) if pricing else None
     day = prices.day_of(as_of, snapshot)
-    price = prices.price(snapshot, terms, accelerator.name, day, ledger)
+    price = prices.price(snapshot, terms, accelerator.name, day, ledger, here=place.region)
     offer = prices.offer(snapshot, terms, accelerator.name, day, price)
     return Surroundings(accelerator, place, price, offer), ledger.entries()
 
