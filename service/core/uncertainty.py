@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from service.core.numeric import Number, exp, log, maximum, sqrt
+from service.core.numeric import Number, exp, log, sqrt
 
 LEVEL = 0.9
 """The share of outcomes that an interval is meant to hold."""
@@ -47,11 +47,11 @@ def product(a: Interval, b: Interval) -> Interval:
 
 
 def _log_ratio(upper: Number, lower: Number) -> Number:
-    return log(maximum(upper, _LEAST) / maximum(lower, _LEAST))
+    return log((upper + _NOTHING) / (lower + _NOTHING))
 
 
-_LEAST = 1e-300
-"""In place of zero: a quantity that is nothing has bounds that are nothing, and a ratio of 1."""
+_NOTHING = 1e-300
+"""Lost in any quantity but zero, whose bounds are zero too and have a ratio of 1."""
 
 
 def _hypotenuse(a: Number, b: Number) -> Number:

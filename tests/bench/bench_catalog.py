@@ -11,9 +11,9 @@ from pathlib import Path
 
 from service.catalog.store import Store
 from service.catalog.transfer import import_text
+from tests.bench.figures import Figure
 
 ROWS = 100_000
-Figure = tuple[str, float, str]
 
 
 def run() -> Iterator[Figure]:
@@ -30,27 +30,28 @@ def run() -> Iterator[Figure]:
 
 def _database(name: str, url: str) -> Iterator[Figure]:
     store = Store(url)
-    yield f"{name}: migrate", _seconds(store.migrate), "s"
-    yield f"{name}: seed", _seconds(store.seed), "s"
-    yield f"{name}: read the catalog", _seconds(lambda: Store(url).refresh()), "s"
+    yield Figure(f"{name}: migrate", _seconds(store.migrate), "s")
+    yield Figure(f"{name}: seed", _seconds(store.seed), "s")
+    yield Figure(f"{name}: read the catalog", _seconds(lambda: Store(url).refresh()), "s")
     snapshot = store.snapshot
-    yield f"{name}: look a name up", _each(lambda: snapshot.get("models", "gpt-3"), 100_000), "us"
-    yield f"{name}: find nothing new", _each(store.refresh, 1_000), "us"
+    yield Figure(
+        f"{name}: look a name up", _each(lambda: snapshot.get("models", "gpt-3"), 100_000), "us"
+    )
+    yield Figure(f"{name}: find nothing new", _each(store.refresh, 1_000), "us")
     document = snapshot.get("regions", "country/fr").document()
     values = iter(range(1_000))
-    yield (
-        f"{name}: write a fact",
-        _each(lambda: _write(store, document, next(values)), 200),
-        "us",
+    each = _each(lambda: _write(store, document, next(values)), 200)
+    yield Figure(f"{name}: write a fact", each, "us")
+    text = price_list(ROWS)
+    yield Figure(
+        f"{name}: dry run of {ROWS:,} prices", _seconds(lambda: _import(store, text, True)), "s"
     )
-    text = _price_list()
-    yield f"{name}: dry run of {ROWS:,} prices", _seconds(lambda: _import(store, text, True)), "s"
-    yield f"{name}: import of {ROWS:,} prices", _seconds(lambda: _import(store, text)), "s"
-    yield f"{name}: the same again, unchanged", _seconds(lambda: _import(store, text)), "s"
-    yield f"{name}: read the large catalog", _seconds(lambda: Store(url).refresh()), "s"
+    yield Figure(f"{name}: import of {ROWS:,} prices", _seconds(lambda: _import(store, text)), "s")
+    yield Figure(f"{name}: the same again, unchanged", _seconds(lambda: _import(store, text)), "s")
+    yield Figure(f"{name}: read the large catalog", _seconds(lambda: Store(url).refresh()), "s")
     today = datetime.now(UTC).date()
-    yield f"{name}: as_of, first", _seconds(lambda: store.snapshot.as_of(today)), "s"
-    yield f"{name}: as_of, again", _each(lambda: store.snapshot.as_of(today), 10_000), "us"
+    yield Figure(f"{name}: as_of, first", _seconds(lambda: store.snapshot.as_of(today)), "s")
+    yield Figure(f"{name}: as_of, again", _each(lambda: store.snapshot.as_of(today), 10_000), "us")
     store.close()
 
 
@@ -62,12 +63,13 @@ def _import(store: Store, text: str, dry_run: bool = False) -> None:
     import_text(store, "prices", text, dry_run=dry_run)
 
 
-def _price_list() -> str:
+def price_list(rows: int) -> str:
+    """A list of prices as CSV."""
     header = "name,provider,accelerator,accelerator_count,term,usd_per_device_hour,source,licence\n"
-    rows = (
-        f"bench/r{n},bench,h100-sxm,8,spot,{1 + n / ROWS},a list,CC0-1.0\n" for n in range(ROWS)
+    lines = (
+        f"bench/r{n},bench,h100-sxm,8,spot,{1 + n / rows},a list,CC0-1.0\n" for n in range(rows)
     )
-    return header + "".join(rows)
+    return header + "".join(lines)
 
 
 def _seconds(work: Callable[[], object]) -> float:

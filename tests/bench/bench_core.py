@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-import statistics
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from service.calibration import reference
-from service.core import compute, estimate, memory, parameters, search, sweep, throughput
+from service.core import estimate, search, sweep
 from service.core.architecture.families import registry
 from service.core.parallelism import Kernels, Layout
 from service.core.scaling_laws import sizing
-from service.core.spending import Site
+from tests.bench.figures import Figure, cpu_seconds
 
-Figure = tuple[str, float, str]
-SITE = Site(400.0, 1.2)
+SITE = estimate.Site(400.0, 1.2)
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 4096,
@@ -35,53 +32,82 @@ LAYOUT = Layout(devices=64.0, tensor=4.0, zero_stage=1.0, global_batch_size=512.
 def run() -> Iterator[Figure]:
     """CPU time on one core, medians of several runs."""
     network, accelerator = registry.build(LLAMA), reference.accelerator("h100-sxm")
-
-    def one() -> None:
-        job = estimate.prepare(network, Kernels(), accelerator, 1, 8192.0)
-        estimate.evaluate(job, LAYOUT, 1e12, SITE, 2.5)
-        sizing.verdict(8.0e9, 1e12)
-
-    one()
-    yield "one full estimate and its verdict, architecture cached", _each(one, 300) * 1e6, "us"
-    yield "first sight of a config, all folds", _each(_first_sight, 20) * 1e3, "ms"
+    yield Figure(
+        "one full estimate, architecture cached", one_estimate() * 1e6, "us", "at most 100"
+    )
+    yield Figure("first sight of a config, whole estimate", first_sight() * 1e3, "ms", "at most 2")
     yield from _sweep(network, accelerator)
     yield from _search()
 
 
-def _first_sight() -> None:
-    for module in (parameters, compute, memory, throughput):
-        for name in ("table", "tables", "count", "stages"):
-            cached = getattr(module, name, None)
-            if hasattr(cached, "cache_clear"):
-                cached.cache_clear()
-    estimate.prepare.cache_clear()
-    network = registry.build(LLAMA)
-    parameters.count(network)
-    estimate.prepare(network, Kernels(), reference.accelerator("h100-sxm"), 1, 8192.0)
+def one_estimate() -> float:
+    """CPU seconds of memory, time, money, energy, carbon and the best size of one job."""
+    network, accelerator = registry.build(LLAMA), reference.accelerator("h100-sxm")
+    tokens = count(1_000_000_000_000)
+
+    def one() -> None:
+        _estimated(network, accelerator, float(next(tokens)))
+
+    return cpu_seconds(one, 300)
+
+
+def _estimated(network: Any, accelerator: Any, tokens: float) -> None:
+    job = estimate.prepare(network, Kernels(), accelerator, 1, 8192.0)
+    estimate.evaluate(job, LAYOUT, tokens, SITE, 2.5)
+    sizing.verdict(8.0e9, tokens)
+
+
+def first_sight(layers: int = 32) -> float:
+    """CPU seconds of a config whose like was never seen: built, folded and estimated."""
+    accelerator = reference.accelerator("h100-sxm")
+    widths = count(14_336, 64)
+
+    def one() -> None:
+        config = LLAMA | {"intermediate_size": next(widths), "num_hidden_layers": layers}
+        _estimated(registry.build(config), accelerator, 1e12)
+
+    return cpu_seconds(one, 10)
+
+
+COLUMNS: dict[str, Callable[[estimate.Estimate], Any]] = {
+    "peak": lambda e: e.peak_bytes.value,
+    "hours": lambda e: e.device_hours.value,
+    "usd": lambda e: e.usd.value,
+    "kg": lambda e: e.total_kgco2e.value,
+    "admission": lambda e: e.admission,
+}
 
 
 def _sweep(network: Any, accelerator: Any) -> Iterator[Figure]:
     point = sweep.Point(
         estimate.prepare(network, Kernels(), accelerator, 1, 8192.0), LAYOUT, 1e12, SITE, 2.5
     )
-    columns: dict[str, Callable[[estimate.Estimate], Any]] = {
-        "peak": lambda e: e.peak_bytes.value,
-        "hours": lambda e: e.device_hours.value,
-        "usd": lambda e: e.usd.value,
-        "kg": lambda e: e.total_kgco2e.value,
-        "admission": lambda e: e.admission,
-    }
     for rows in (10_000, 100_000, 1_000_000):
         grid = _grid(point, rows)
-        seconds = _each(lambda grid=grid: sweep.sweep(grid, columns), 3)
-        yield f"sweep of {grid.rows:,} rows: million rows a second", grid.rows / seconds / 1e6, ""
-    dependent = _each(lambda: sweep.sweep(_dense(point, 1_000_000), columns), 3)
-    yield "sweep whose every quantity changes with each row", 1 / dependent, "million rows/s"
+        seconds = cpu_seconds(lambda grid=grid: sweep.sweep(grid, COLUMNS), 3)
+        yield Figure(f"sweep of {grid.rows:,} rows", grid.rows / seconds / 1e6, "million rows/s")
+    yield Figure(
+        "sweep of 1,000,000 rows whose every quantity changes with each",
+        1e-6 / row_seconds(point),
+        "million rows/s",
+        "at least 2",
+    )
     tracemalloc.start()
-    found = sweep.sweep(_grid(point, 1_000_000), columns)
+    found = sweep.sweep(_dense(point, 1_000_000), COLUMNS)
     result = sum(column.nbytes for column in found.columns.values())
-    yield "memory above the result", (tracemalloc.get_traced_memory()[1] - result) / 2**20, "MiB"
+    above = (tracemalloc.get_traced_memory()[1] - result) / 2**20
     tracemalloc.stop()
+    yield Figure("its memory above the result", above, "MiB", "at most 64")
+
+
+def row_seconds(point: sweep.Point | None = None, rows: int = 1_000_000) -> float:
+    """CPU seconds a row of a sweep along an axis that memory, time and the rest depend on."""
+    if point is None:
+        network, accelerator = registry.build(LLAMA), reference.accelerator("h100-sxm")
+        job = estimate.prepare(network, Kernels(), accelerator, 1, 8192.0)
+        point = sweep.Point(job, LAYOUT, 1e12, SITE, 2.5)
+    grid = _dense(point, rows)
+    return cpu_seconds(lambda: sweep.sweep(grid, COLUMNS), 3) / rows
 
 
 def _grid(point: sweep.Point, rows: int) -> sweep.Grid:
@@ -97,7 +123,6 @@ def _grid(point: sweep.Point, rows: int) -> sweep.Grid:
 
 
 def _dense(point: sweep.Point, rows: int) -> sweep.Grid:
-    """One long axis that memory, time and all that follows depend on."""
     batches = [float(64 * (i + 1)) for i in range(rows)]
     return sweep.Grid(
         (rows,), (), [point], (sweep.Numbers(0, "layout.global_batch_size", batches),)
@@ -105,25 +130,16 @@ def _dense(point: sweep.Point, rows: int) -> sweep.Grid:
 
 
 def _search() -> Iterator[Figure]:
-    network = reference.network("llama-3.1-405b")
     question = search.Question(
-        network, Kernels(), reference.accelerator("h100-sxm"), 8192.0, 16_384.0
+        reference.network("llama-3.1-405b"),
+        Kernels(),
+        reference.accelerator("h100-sxm"),
+        8192.0,
+        16_384.0,
     )
     space = search.usual_space(question, 16_384)
     terms = search.Terms(15.6e12, SITE, 2.5)
-    found: list[search.Found] = []
-    seconds = _each(lambda: found.append(search.search(question, terms, space)), 3)
-    yield f"layouts of 405B on 16,384 devices ({found[0].considered:,})", seconds * 1e3, "ms"
-
-
-def _each(action: Callable[[], Any], times: int) -> float:
-    """Median CPU seconds of one call over five batches."""
-    action()
-    batches = []
-    for _ in range(5):
-        gc.collect()
-        start = time.process_time()
-        for _ in range(times):
-            action()
-        batches.append((time.process_time() - start) / times)
-    return statistics.median(batches)
+    considered = search.search(question, terms, space).considered
+    seconds = cpu_seconds(lambda: search.search(question, terms, space), 3)
+    what = f"layouts of 405B on 16,384 devices ({considered:,})"
+    yield Figure(what, seconds * 1e3, "ms", "at most 100")
