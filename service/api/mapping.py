@@ -30,8 +30,8 @@ Admission = Literal["fits", "at_risk", "does_not_fit"]
 
 def predicted(interval: Interval) -> Predicted:
     """An interval with plain numbers."""
-    value, low, high = (float(bound) for bound in interval)
-    return Predicted(value=value, low=low, high=high)
+    value, low, high = interval
+    return Predicted(value=float(value), low=float(low), high=float(high))
 
 
 def maybe(interval: Interval | None) -> Predicted | None:
