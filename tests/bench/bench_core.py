@@ -92,8 +92,9 @@ def _sweep(network: Any, accelerator: Any) -> Iterator[Figure]:
         "million rows/s",
         "at least 2",
     )
+    dense = _dense(point, 1_000_000)
     tracemalloc.start()
-    found = sweep.sweep(_dense(point, 1_000_000), COLUMNS)
+    found = sweep.sweep(dense, COLUMNS)
     result = sum(column.nbytes for column in found.columns.values())
     above = (tracemalloc.get_traced_memory()[1] - result) / 2**20
     tracemalloc.stop()
