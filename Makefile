@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test soak lint bench calibrate backtest lock migrate clean
+.PHONY: run test soak lint bench peers calibrate backtest lock migrate clean
 
 run: .venv/run.stamp
 	$(BIN)/python -m service
@@ -22,8 +22,19 @@ lint: .venv/test.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Measures on this machine and puts the figures that are promised into the README.
 bench: .venv/test.stamp
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --write
+
+# What the benchmarks compare with, each in an environment of its own.
+peers: .venv/peers/llm_analysis/stamp .venv/peers/accelerate/stamp
+
+.venv/peers/llm_analysis/stamp: PACKAGES := llm-analysis==0.2.2
+.venv/peers/accelerate/stamp: PACKAGES := accelerate==1.15.0 transformers==5.23.0 torch==2.13.0
+.venv/peers/%/stamp: | .venv/pyvenv.cfg
+	$(PYTHON) -m venv .venv/peers/$*
+	.venv/peers/$*/bin/python -m pip --disable-pip-version-check install --quiet $(PACKAGES)
+	touch $@
 
 # Fits every coefficient anew on the measured runs and prints how well each fit holds.
 calibrate: .venv/test.stamp

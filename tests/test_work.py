@@ -1,0 +1,100 @@
+"""How much work an answer takes, in counts: noise cannot fail them, a slower way of working does.
+
+`make bench` measures seconds. The limits are some fifths above what is counted today.
+"""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from service.api.estimating import Context, estimate
+from service.api.requests import EstimateRequest
+from service.calibration import reference
+from service.catalog.snapshot import Snapshot
+from service.core import estimate as core
+from service.core import sweep
+from service.core.architecture.families import registry
+from service.core.parallelism import Kernels
+from tests.bench.bench_core import COLUMNS, LAYOUT, LLAMA, SITE
+from tests.documents import REQUEST
+
+
+def calls(action: Callable[[], Any]) -> int:
+    """Calls of functions, Python's and C's, that an action makes when it is done again."""
+    made = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    action()
+    sys.setprofile(count)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return made
+
+
+def job() -> core.Prepared:
+    return core.prepare(
+        registry.build(LLAMA), Kernels(), reference.accelerator("h100-sxm"), 1, 8192.0
+    )
+
+
+def test_one_estimate_of_the_core() -> None:
+    prepared = job()
+    assert calls(lambda: core.evaluate(prepared, LAYOUT, 1e12, SITE, 2.5)) < 480
+
+
+def test_a_network_is_folded_once() -> None:
+    network, accelerator = registry.build(LLAMA), reference.accelerator("h100-sxm")
+    assert calls(lambda: core.prepare(network, Kernels(), accelerator, 1, 8192.0)) < 100
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [(REQUEST, 2_000), (REQUEST | {"layout": {"tensor": 4}}, 2_000)],
+    ids=["search", "layout"],
+)
+def test_a_new_request_about_known_things(
+    seeded: Snapshot, body: dict[str, Any], limit: int
+) -> None:
+    context, tokens = Context(seeded), iter((1e12, 2e12))
+
+    def one() -> None:
+        workload = body["workload"] | {"tokens": next(tokens)}
+        estimate(EstimateRequest.model_validate(body | {"workload": workload}), context)
+
+    assert calls(one) < limit
+
+
+def test_equal_layers_cost_next_to_nothing() -> None:
+    few, many = (
+        calls(lambda config=LLAMA | {"num_hidden_layers": layers}: registry.build(config))
+        for layers in (8, 512)
+    )
+    assert many - few < 2 * (512 - 8)
+
+
+def test_a_sweep_evaluates_blocks_and_holds_few_of_them() -> None:
+    rows, block = 200_000, 20_000
+    batches = [float(64 * (i + 1)) for i in range(rows)]
+    point = sweep.Point(job(), LAYOUT, 1e12, SITE, 2.5)
+    numbers = (sweep.Numbers(0, "layout.global_batch_size", batches),)
+    grid = sweep.Grid((rows,), (), [point], numbers)
+    assert calls(lambda: sweep.sweep(grid, COLUMNS, block)) < 6_500 * (rows // block)
+    tracemalloc.start()
+    try:
+        found = sweep.sweep(grid, COLUMNS, block)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    result = sum(column.nbytes for column in found.columns.values())
+    assert peak - result < 200 * 8 * block
