@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.api import mapping, mapping_spending
 from service.api.request_workloads import InferenceWorkload
@@ -12,7 +12,7 @@ from service.api.resolve.accounting import accounting
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
-from service.api.resolve.surroundings import surroundings
+from service.api.resolve.surroundings import Surroundings, surroundings
 from service.api.responses import ComputeSection, ParametersSection, TimeSection
 from service.catalog.snapshot import Snapshot
 from service.core import energy
@@ -43,45 +43,42 @@ def sections(
     }
     if isinstance(request.workload, InferenceWorkload):
         return found
-    given = request.workload.tokens if request.workload else None
+    around = surroundings(snapshot, request, ledger)
+    job = running(request, size, around.accelerator, ledger)
+    flops = training_flops(size.active, job.tokens)
+    found["compute"] = ComputeSection(
+        forward_flops_per_token=2.0 * size.active, training_flops=flops
+    )
+    found["compute_optimal"] = mapping.compute_optimal(sizing.verdict(size.active, job.tokens))
+    return found | _spent(request, job, around, ledger)
+
+
+class Running(NamedTuple):
+    """Training at the utilisation of published runs."""
+
+    tokens: float
+    hours: Interval
+    """Of all devices together."""
+    draw: Draw
+
+
+def running(
+    request: EstimateRequest, size: Size, accelerator: Accelerator, ledger: Ledger
+) -> Running:
+    """How many device-hours the training takes, and how the devices draw power meanwhile."""
+    given = None
+    if request.workload is not None and not isinstance(request.workload, InferenceWorkload):
+        given = request.workload.tokens
     tokens = ledger.choose(
         "/workload/tokens", given, defaults.TOKENS_PER_PARAMETER * size.active, WHY["tokens"]
     )
-    found["compute"] = ComputeSection(
-        forward_flops_per_token=2.0 * size.active,
-        training_flops=training_flops(size.active, tokens),
-    )
-    found["compute_optimal"] = mapping.compute_optimal(sizing.verdict(size.active, tokens))
-    return found | _spent(request, size, tokens, snapshot, ledger)
-
-
-def _spent(
-    request: EstimateRequest, size: Size, tokens: float, snapshot: Snapshot, ledger: Ledger
-) -> dict[str, Any]:
-    """Device-hours at the utilisation of published runs, and what follows from them."""
-    around = surroundings(snapshot, request, ledger)
-    accelerator, place = around.accelerator, around.place
     utilization = energy.typical_utilization()
     ledger.assume(
         "/model", utilization.value, "calibration", "model-FLOPs utilisation of published runs"
     )
     flops = training_flops(size.active, tokens)
     hours = utilization.inverse(flops / accelerator.peak_for(FORMAT) / 3600.0)
-    count = request.hardware.count if request.hardware else None
-    counted = accounting(request.accounting, ledger)
-    usd = around.usd_per_device_hour or 0.0
-    spent = spending(hours, _draw(accelerator, utilization), place.site, usd, counted)
-    wall = None if count is None else float(hours.value) / count
-    return {
-        "time": _time(hours, utilization, count),
-        "cost": mapping_spending.cost(spent, hours, around, request.pricing),
-        "carbon": mapping_spending.carbon(
-            spent,
-            place,
-            mapping_spending.unit_of(request.accounting, tokens, tokens=True),
-            mapping_spending.start_time(spent, place, wall, ledger),
-        ),
-    }
+    return Running(tokens, hours, _draw(accelerator, utilization))
 
 
 def _draw(accelerator: Accelerator, utilization: Interval) -> Draw:
@@ -92,6 +89,28 @@ def _draw(accelerator: Accelerator, utilization: Interval) -> Draw:
         energy.power_slope(FORMAT),
         Interval(central, low, high),
     )
+
+
+def _spent(
+    request: EstimateRequest, job: Running, around: Surroundings, ledger: Ledger
+) -> dict[str, Any]:
+    """Time, money and carbon of the device-hours."""
+    hours, place = job.hours, around.place
+    counted = accounting(request.accounting, ledger)
+    usd = around.usd_per_device_hour or 0.0
+    spent = spending(hours, job.draw, place.site, usd, counted)
+    count = request.hardware.count if request.hardware else None
+    wall = None if count is None else float(hours.value) / count
+    return {
+        "time": _time(hours, job.draw.utilization, count),
+        "cost": mapping_spending.cost(spent, hours, around, request.pricing),
+        "carbon": mapping_spending.carbon(
+            spent,
+            place,
+            mapping_spending.unit_of(request.accounting, job.tokens, tokens=True),
+            mapping_spending.start_time(spent, place, wall, ledger),
+        ),
+    }
 
 
 def _time(hours: Interval, utilization: Interval, count: int | None) -> TimeSection:

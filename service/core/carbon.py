@@ -17,6 +17,15 @@ from service.core.uncertainty import Interval
 LIFETIME_YEARS, LIFETIME_UTILIZATION = 4.0, 0.85
 """Of the hardware: years as in cloud-carbon-footprint; the share in use is an assumption."""
 
+STALE_AFTER_YEARS = 2
+"""Grids change by some per cent a year; public figures are published one to two years late."""
+
+
+def is_stale_year(year: int | None, this_year: int) -> bool:
+    """Whether a grid's figure is older than it need be, or of no known year."""
+    return year is None or this_year - year > STALE_AFTER_YEARS
+
+
 INCLUDED = (
     "electricity of the accelerators while computing and while waiting",
     "electricity of the rest of the node: CPUs, memory, network cards, fans, power supplies",

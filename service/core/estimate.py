@@ -134,6 +134,7 @@ class Estimate(Spending):
     model_flops_utilization: Interval
     wall_clock_seconds: Interval
     device_hours: Interval
+    draw: Draw
 
     @property
     def margin_bytes(self) -> Number:
@@ -185,6 +186,7 @@ def evaluate(
         model_flops_utilization=utilization,
         wall_clock_seconds=wall_clock,
         device_hours=hours,
+        draw=draw,
         **vars(spending(hours, draw, site, usd_per_device_hour, accounting)),
     )
 
