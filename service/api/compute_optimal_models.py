@@ -1,123 +1,15 @@
-"""Request and response of /compute-optimal: one budget in, the best size out."""
+"""Response of /compute-optimal: the best size, what the laws say, and what follows from it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from service.api.bounded import (
-    Amount,
-    ApiModel,
-    DeviceCount,
-    Flops,
-    Hours,
-    Kilograms,
-    Name,
-    Real,
-    Share,
-    Usd,
-)
-from service.api.requests import Pricing, Site
-from service.api.responses import Assumption, Predicted, Provenance, Warned
+from service.api.bounded import ApiModel, Predicted
+from service.api.responses import Assumption, Provenance, Warned
 
-
-class FlopsBudget(ApiModel):
-    """Training FLOPs, counted as 6 N D."""
-
-    kind: Literal["flops"]
-    value: Flops
-
-
-class LossBudget(ApiModel):
-    """A loss to be reached, in nats a token under the law's data and tokenizer."""
-
-    kind: Literal["loss"]
-    value: Annotated[Real, Field(ge=0.1, le=20)]
-
-
-class ParametersBudget(ApiModel):
-    """A fixed size: how many tokens it deserves."""
-
-    kind: Literal["parameters"]
-    value: Annotated[Real, Field(ge=1e5, le=1e17)]
-
-
-class TokensBudget(ApiModel):
-    """A fixed number of tokens: the size that they deserve."""
-
-    kind: Literal["tokens"]
-    value: Annotated[Real, Field(ge=1e5, le=1e21)]
-
-
-class _OnDevices(ApiModel):
-    accelerator: Name | None = None
-    utilization: Share | None = Field(
-        None, description="Model-FLOPs utilisation; default: that of published runs."
-    )
-
-
-class DeviceHoursBudget(_OnDevices):
-    """Hours of one device, summed over devices."""
-
-    kind: Literal["device_hours"]
-    value: Hours
-
-
-class UsdBudget(_OnDevices):
-    """Money."""
-
-    kind: Literal["usd"]
-    value: Usd
-    pricing: Pricing | None = None
-
-
-class CarbonBudget(_OnDevices):
-    """Location-based and embodied emissions."""
-
-    kind: Literal["kgco2e"]
-    value: Kilograms
-    site: Site | None = None
-
-
-class DeadlineBudget(_OnDevices):
-    """Wall-clock hours on a number of devices."""
-
-    kind: Literal["deadline"]
-    hours: Hours
-    devices: DeviceCount
-
-
-Budget = Annotated[
-    FlopsBudget
-    | LossBudget
-    | ParametersBudget
-    | TokensBudget
-    | DeviceHoursBudget
-    | UsdBudget
-    | CarbonBudget
-    | DeadlineBudget,
-    Field(discriminator="kind"),
-]
-
-
-class ComputeOptimalRequest(ApiModel):
-    """One budget, under one scaling law (all laws are answered side by side)."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"budget": {"kind": "flops", "value": 5.76e23}, "law": "besiroglu-2024"}]
-        }
-    )
-
-    budget: Budget
-    law: Name | None = Field(None, description="Default: besiroglu-2024.")
-    unique_tokens: Amount | None = Field(
-        None, description="Tokens there are; more than these are repeated."
-    )
-    inference_tokens: Amount | None = Field(
-        None, description="Tokens that the finished model will produce in its life."
-    )
+Verdict = Literal["undertrained", "compute_optimal", "overtrained"]
 
 
 class OptimumSection(ApiModel):
@@ -131,6 +23,12 @@ class OptimumSection(ApiModel):
     interval_basis: str = Field(description="Where the intervals of the sizes come from.")
     decades_outside_fit: float = Field(
         description="How far the budget lies outside the law's runs, in powers of ten."
+    )
+    flops_interval: Predicted | None = Field(
+        None, description="Null where the budget fixes the FLOPs; else from the step time."
+    )
+    perplexity: Predicted | None = Field(
+        None, description="e^loss a token; comparable only under one tokenizer."
     )
     spent: float = Field(description="What the optimum uses up, in the budget's own unit.")
     limited_by: str = Field(description="`budget`, or `capacity` of the devices.")
@@ -146,7 +44,38 @@ class LawAnswerSection(ApiModel):
     loss: float | None
     tokens_per_parameter: float
     comparable: bool = Field(description="Counts as the default does: total, dense, 6 N D.")
+    parameters_interval: Predicted
+    interval_basis: str
+    decades_outside_fit: float
     warnings: list[str]
+
+
+class SpreadSection(ApiModel):
+    """How far the comparable laws lie apart: the answer's law, the least and the greatest."""
+
+    parameters: Predicted
+    tokens: Predicted
+    flops: Predicted
+    combined_parameters: Predicted = Field(
+        description="The optimum's own interval widened to the spread."
+    )
+    combined_tokens: Predicted
+    laws: int
+    wider: Literal["own", "between_laws"] = Field(
+        description="Which of the two is the wider for the size."
+    )
+
+
+class RunSection(ApiModel):
+    """The optimum's training on the devices."""
+
+    accelerator: str
+    devices: int | None
+    model_flops_utilization: float
+    device_hours: Predicted
+    wall_clock_hours: Predicted | None
+    usd: Predicted | None = Field(description="Null where no price is known.")
+    kgco2e: float
 
 
 class BasinSection(ApiModel):
@@ -167,6 +96,26 @@ class MarginalSection(ApiModel):
     doubling_compute: float
 
 
+class NextStepSection(ApiModel):
+    """What the next 0.01 nat costs: the same size trained longer, or the best larger run.
+
+    Above what the optimum uses; null where it cannot be had, or nothing says what devices cost.
+    """
+
+    nats: float
+    loss: float
+    perplexity: float
+    longer_tokens: float | None
+    longer_flops: float | None
+    longer_device_hours: float | None = None
+    longer_usd: float | None = None
+    longer_kgco2e: float | None = None
+    optimal_flops: float | None
+    optimal_device_hours: float | None = None
+    optimal_usd: float | None = None
+    optimal_kgco2e: float | None = None
+
+
 class CurveSection(ApiModel):
     """Loss against size at the same compute: columns of one length."""
 
@@ -174,6 +123,15 @@ class CurveSection(ApiModel):
     parameters: list[float]
     tokens: list[float]
     loss: list[float]
+
+
+class FrontierSection(ApiModel):
+    """The optimum from a hundredth to a hundred times the budget: columns of one length."""
+
+    flops: list[float]
+    parameters: list[float]
+    tokens: list[float]
+    loss: list[float] | None
 
 
 class LifetimeSection(ApiModel):
@@ -186,6 +144,24 @@ class LifetimeSection(ApiModel):
     inference_flops: float
     loss: float
     saving: float = Field(description="Share of the compute-optimal model's lifetime cost.")
+    token_factor: float = Field(description="Training tokens over the compute-optimal model's.")
+    optimal_parameters: float
+    optimal_tokens: float
+
+
+class LifetimeCostSection(ApiModel):
+    """The same in money: training and serving on the budget's devices at their price."""
+
+    inference_tokens: float
+    parameters: float
+    tokens: float
+    loss: float
+    training_usd: float
+    inference_usd: float
+    total_usd: float
+    saving: float = Field(description="Share of the compute-optimal model's lifetime cost.")
+    optimal_parameters: float
+    optimal_total_usd: float
 
 
 class RepeatedSection(ApiModel):
@@ -196,7 +172,92 @@ class RepeatedSection(ApiModel):
     parameters: float
     tokens: float
     loss: float
+    effective_tokens: float = Field(description="Fresh tokens of the same worth.")
+    effective_parameters: float
+    unlimited_loss: float = Field(description="Of the same budget if all tokens were unique.")
     law: str
+
+
+class OpinionSection(ApiModel):
+    """What one law says of a size."""
+
+    law: str
+    verdict: Verdict
+    factor: float = Field(description="Tokens a parameter over those of the law's optimum.")
+    loss: float | None
+    comparable: bool
+
+
+class ModelSection(ApiModel):
+    """The size that was asked about, against the best use of its compute."""
+
+    parameters: float
+    tokens: float
+    flops: float
+    tokens_per_parameter: float
+    loss: float | None
+    loss_increase: float | None = Field(description="Over the optimum of the same compute.")
+    size_factor: float = Field(description="Over the optimum's size.")
+    token_factor: float | None = Field(
+        description="Tokens with which this size reaches the optimum's loss, over the optimum's."
+    )
+    extra_compute: float | None = Field(
+        description="What that costs above the optimum, as a fraction; null: out of reach."
+    )
+    verdict: Verdict
+    factor: float
+    wasted_flops: float | None = Field(description="Above the least that reach this loss.")
+    wasted_fraction: float | None
+    payback_tokens: float | None = Field(
+        description="Inference tokens that repay the longer training of a smaller model."
+    )
+    opinions: list[OpinionSection]
+    effective_tokens: float | None = Field(None, description="With unique_tokens.")
+    repeated_loss: float | None = Field(None, description="With unique_tokens, Muennighoff 2023.")
+
+
+class LargestSection(ApiModel):
+    """The largest model that the budget trains."""
+
+    parameters: float
+    tokens: float
+    spent: float
+    loss: float | None
+
+
+class MixtureSection(ApiModel):
+    """A mixture whose active parameters are those of the model or the optimum: trends only."""
+
+    active_parameters: float
+    total_parameters: float
+    tokens: float
+    sparsity: float
+    dense_equivalent: Predicted = Field(description="The range over Clark 2022's routings.")
+    clark_loss: dict[str, float]
+    abnar_loss: float
+    abnar_parameters: float = Field(description="Total, at its best use of the compute.")
+    abnar_tokens: float
+    krajewski_loss: float
+    krajewski_dense_loss: float
+    warnings: list[str]
+
+
+class PrecisionSection(ApiModel):
+    """Kumar 2024's direction for the model or the optimum."""
+
+    effective_parameters: float
+    loss_increase: float = Field(description="Of training in these precisions.")
+    quantisation_loss: float | None = Field(description="Added by quantising afterwards.")
+    warnings: list[str]
+
+
+class HyperparametersSection(ApiModel):
+    """DeepSeek 2024's learning rate and batch for the budget."""
+
+    learning_rate: float
+    batch_tokens: float
+    model_scale: float = Field(description="Best non-embedding FLOPs a token.")
+    decades_outside_fit: float
 
 
 class ComputeOptimalResponse(ApiModel):
@@ -209,6 +270,18 @@ class ComputeOptimalResponse(ApiModel):
     curve: CurveSection | None
     lifetime: LifetimeSection | None = Field(description="Null without inference_tokens.")
     repeated: RepeatedSection | None = Field(description="Null without unique_tokens.")
+    spread: SpreadSection
+    run: RunSection | None = Field(description="Null where nothing is said of devices.")
+    next_step: NextStepSection | None
+    frontier: FrontierSection
+    lifetime_cost: LifetimeCostSection | None = Field(
+        description="Null without inference_tokens, devices and a price."
+    )
+    model: ModelSection | None = Field(description="Null without model.")
+    largest: LargestSection | None = Field(description="Null without largest.")
+    mixture: MixtureSection | None = Field(description="Null without mixture.")
+    precision: PrecisionSection | None = Field(description="Null without precision.")
+    hyperparameters: HyperparametersSection
     assumptions: list[Assumption]
     warnings: list[Warned]
     provenance: Provenance

@@ -28,7 +28,6 @@ from service.catalog.snapshot import Snapshot
 from service.core import parameters
 from service.core.architecture.network import Network
 from service.core.estimate import Estimate
-from service.core.scaling_laws import sizing
 
 SECTIONS = (
     "parameters",
@@ -174,4 +173,4 @@ def _compute_optimal(network: Network, tokens: float, finetuning: bool, ledger: 
         message = f"scaling laws do not speak of {what}"
         ledger.warn("compute-optimal-unknown", message, "compute_optimal")
         return None
-    return mapping.compute_optimal(sizing.verdict(parameters.count(network).active, tokens))
+    return mapping.compute_optimal(parameters.count(network).active, tokens)

@@ -17,7 +17,6 @@ from service.api.responses import ComputeSection, ParametersSection, TimeSection
 from service.catalog.snapshot import Snapshot
 from service.core import energy
 from service.core.hardware import Accelerator
-from service.core.scaling_laws import sizing
 from service.core.scaling_laws.optimum import training_flops
 from service.core.spending import Draw, spending
 from service.core.uncertainty import Interval
@@ -49,7 +48,7 @@ def sections(
     found["compute"] = ComputeSection(
         forward_flops_per_token=2.0 * size.active, training_flops=flops
     )
-    found["compute_optimal"] = mapping.compute_optimal(sizing.verdict(size.active, job.tokens))
+    found["compute_optimal"] = mapping.compute_optimal(size.active, job.tokens)
     return found | _spent(request, job, around, ledger)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, Literal
 
 from service.api.responses import (
@@ -22,7 +23,7 @@ from service.core.memory import MemoryParts
 from service.core.numeric import Number
 from service.core.parallelism import Layout
 from service.core.parameters import ParameterCounts
-from service.core.scaling_laws.sizing import Sizing
+from service.core.scaling_laws import sizing
 from service.core.uncertainty import Interval
 
 Admission = Literal["fits", "at_risk", "does_not_fit"]
@@ -98,16 +99,25 @@ def time(estimate: Estimate) -> TimeSection:
     )
 
 
-def compute_optimal(sizing: Sizing) -> ComputeOptimalSection:
-    """How the job compares with the best size for its compute."""
-    best = sizing.optimum
+@lru_cache(maxsize=4096)
+def compute_optimal(active: float, tokens: float) -> ComputeOptimalSection:
+    """How a model of these active parameters compares with the best size for its compute."""
+    found = sizing.verdict(active, tokens)
+    opinions = sizing.opinions(active, tokens, comparable=True)
+    factors = [opinion.factor for opinion in opinions]
+    best = found.optimum
     return ComputeOptimalSection(
         parameters=predicted(best.parameters),
         tokens=predicted(best.tokens),
-        tokens_per_parameter=sizing.tokens_per_parameter,
+        tokens_per_parameter=found.tokens_per_parameter,
         optimal_tokens_per_parameter=best.tokens_per_parameter,
-        verdict=sizing.verdict,
-        law=sizing.law,
+        verdict=found.verdict,
+        law=found.law,
+        factor=Predicted(value=found.factor, low=min(factors), high=max(factors)),
+        verdicts={opinion.law: opinion.verdict for opinion in opinions},
+        wasted_flops=found.wasted_flops,
+        wasted_fraction=found.wasted_fraction,
+        payback_tokens=finite(found.payback_tokens),
     )
 
 

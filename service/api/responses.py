@@ -85,6 +85,16 @@ class ComputeOptimalSection(ApiModel):
     optimal_tokens_per_parameter: float
     verdict: Literal["undertrained", "compute_optimal", "overtrained"]
     law: str
+    factor: Predicted = Field(
+        description="Tokens a parameter over the optimum's; the bounds are those of the laws below."
+    )
+    verdicts: dict[str, str] = Field(description="Of every comparable law.")
+    wasted_flops: float = Field(description="Above the least compute that reaches the same loss.")
+    wasted_fraction: float = Field(description="Of this job's compute.")
+    payback_tokens: float | None = Field(
+        description="Inference tokens after which a smaller model than the optimum has repaid its "
+        "longer training; null where it is not smaller."
+    )
 
 
 class Change(ApiModel):

@@ -69,10 +69,105 @@ def test_scarce_data_and_a_long_life_change_the_answer(client: httpx.Client) -> 
     assert "repeats-data" in [warning["code"] for warning in answer["warnings"]]
 
 
+def test_half_three_quarters_and_twice_the_size_cost_what_the_default_law_says(
+    client: httpx.Client,
+) -> None:
+    points = {point["size_factor"]: point for point in ask(client, budget=BUDGETS[0])["basin"]}
+    extra = [100.0 * points[factor]["extra_compute"] for factor in (0.5, 0.75, 2.0)]
+    assert extra == pytest.approx([25.9, 3.4, 14.8], abs=0.06)
+
+
+def test_every_law_has_its_interval_range_and_basis(client: httpx.Client) -> None:
+    answer = ask(client, budget={"kind": "flops", "value": 3.8e25})
+    for law in answer["laws"]:
+        interval = law["parameters_interval"]
+        assert interval["low"] <= interval["value"] == law["parameters"] <= interval["high"]
+        assert law["interval_basis"] in ("bootstrap", "published_exponents", "between_laws")
+    default = next(law for law in answer["laws"] if law["law"] == "besiroglu-2024")
+    assert default["decades_outside_fit"] == pytest.approx(4.1, abs=0.01)
+    assert "beyond_compute" in default["warnings"]
+
+
+def test_constants_of_ones_own_are_a_law(client: httpx.Client) -> None:
+    own = {
+        "irreducible": 1.8172,
+        "parameter_coefficient": 482.01,
+        "token_coefficient": 2085.43,
+        "parameter_exponent": 0.3478,
+        "token_exponent": 0.3658,
+    }
+    mine, known = (ask(client, budget=BUDGETS[0], law=law) for law in (own, "besiroglu-2024"))
+    for name in ("parameters", "tokens", "loss"):
+        found = mine["optimum"][name]["value"]
+        assert found == pytest.approx(known["optimum"][name]["value"], rel=1e-9)
+    assert mine["optimum"]["interval_basis"] == "between_laws"
+    assert "caller-constants" in [warning["code"] for warning in mine["warnings"]]
+
+
+def test_the_next_hundredth_of_a_nat_has_its_price(client: httpx.Client) -> None:
+    bare = ask(client, budget=BUDGETS[0])
+    step = bare["next_step"]
+    assert step["loss"] == pytest.approx(bare["optimum"]["loss"]["value"] - 0.01)
+    assert step["perplexity"] < bare["optimum"]["perplexity"]["value"]
+    assert step["optimal_flops"] < step["longer_flops"]
+    assert step["optimal_usd"] is step["longer_kgco2e"] is None
+    bought = ask(client, budget={"kind": "flops", "value": step["optimal_flops"] + 5.76e23})
+    assert bought["optimum"]["loss"]["value"] == pytest.approx(step["loss"], abs=1e-9)
+    on = ON | {"pricing": {"usd_per_device_hour": 2.0}}
+    priced = ask(client, budget=BUDGETS[0] | on)["next_step"]
+    assert priced["longer_usd"] == pytest.approx(2.0 * priced["longer_device_hours"])
+    assert priced["optimal_kgco2e"] > 0.0
+    assert "relative-only" in [warning["code"] for warning in bare["warnings"]]
+
+
+def test_the_frontier_passes_through_the_optimum(client: httpx.Client) -> None:
+    answer = ask(client, budget=BUDGETS[0])
+    columns = answer["frontier"]
+    assert {len(column) for column in columns.values()} == {41}
+    assert columns["flops"][20] == pytest.approx(5.76e23)
+    assert columns["parameters"][20] == pytest.approx(answer["optimum"]["parameters"]["value"])
+    assert columns["loss"] == sorted(columns["loss"], reverse=True)
+
+
+def test_a_size_of_ones_own_is_judged_by_every_law(client: httpx.Client) -> None:
+    model = {"parameters": 8.03e9, "tokens": 1.5e13}
+    found = ask(client, budget=BUDGETS[0], model=model)["model"]
+    assert found["verdict"] == "overtrained"
+    assert found["factor"] == pytest.approx(102, rel=0.02)
+    assert 0.0 < found["wasted_fraction"] < 1.0
+    assert found["wasted_flops"] == pytest.approx(found["wasted_fraction"] * found["flops"])
+    assert found["payback_tokens"] > 1e12
+    assert {opinion["verdict"] for opinion in found["opinions"]} == {"overtrained"}
+    gpt = ask(client, budget=BUDGETS[0], model={"parameters": 175e9, "tokens": 3e11})["model"]
+    assert gpt["verdict"] == "undertrained"
+    assert gpt["payback_tokens"] is None
+
+
+def test_mixtures_and_low_precision_are_marked_as_trends(client: httpx.Client) -> None:
+    answer = ask(
+        client,
+        budget=BUDGETS[0],
+        mixture={"experts": 64, "active_experts": 8, "granularity": 4},
+        precision={"weight_bits": 4, "inference_weight_bits": 4},
+    )
+    mixture = answer["mixture"]
+    assert mixture["total_parameters"] == pytest.approx(8 * mixture["active_parameters"])
+    dense = mixture["dense_equivalent"]
+    assert mixture["active_parameters"] <= dense["low"] <= dense["high"]
+    assert mixture["warnings"] == ["trend_only"]
+    precision = answer["precision"]
+    assert precision["effective_parameters"] < mixture["active_parameters"]
+    assert precision["loss_increase"] > 0.0
+    assert precision["quantisation_loss"] > 0.0
+    assert precision["warnings"] == ["young", "trend_only"]
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
         ({}, "/budget"),
+        ({"budget": BUDGETS[0], "largest": {}}, "/largest"),
+        ({"budget": BUDGETS[0], "mixture": {"experts": 2, "active_experts": 3}}, "/mixture"),
         ({"budget": {"kind": "wishes", "value": 1}}, "/budget/kind"),
         ({"budget": {"kind": "flops", "value": -1}}, "/budget/value"),
         ({"budget": {"kind": "loss", "value": 0.2}}, "/budget"),

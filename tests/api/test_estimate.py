@@ -104,6 +104,25 @@ def test_the_request_of_the_contract_is_answered_in_full(client: httpx.Client) -
     assert answer["carbon"]["market_kgco2e"] is not None
 
 
+def test_the_right_size_is_judged_by_every_law_with_what_it_wastes_and_when_it_pays_back(
+    client: httpx.Client,
+) -> None:
+    found = ask(client, FULL)["compute_optimal"]
+    assert found["factor"]["value"] == pytest.approx(
+        found["tokens_per_parameter"] / found["optimal_tokens_per_parameter"]
+    )
+    assert found["factor"]["low"] < found["factor"]["value"] <= found["factor"]["high"]
+    assert found["verdicts"][found["law"]] == found["verdict"]
+    assert len(found["verdicts"]) == 8
+    spent = 6.0 * found["parameters"]["value"] * found["tokens"]["value"]
+    assert found["wasted_flops"] == pytest.approx(found["wasted_fraction"] * spent)
+    assert found["payback_tokens"] > 1e12
+    large = {"workload": {"kind": "pretraining", "tokens": 3e11}}
+    gpt = ask(client, {"model": {"kind": "size", "parameters": 175_000_000_000}} | large)
+    assert gpt["compute_optimal"]["verdict"] == "undertrained"
+    assert gpt["compute_optimal"]["payback_tokens"] is None
+
+
 def test_every_prediction_lies_inside_its_interval(client: httpx.Client) -> None:
     found = predictions(ask(client, FULL))
     assert len(found) > 10

@@ -27,15 +27,17 @@ def choose(
     micro_batch_size: int | None,
     recomputations: Sequence[str],
     fits: Callable[[Chosen], bool] = lambda _: True,
+    at_least: int = 1,
 ) -> Chosen | None:
     """The best layout on `count` devices, or on the fewest on which the job is sure to fit.
 
     `fits`: a further condition, for what the search does not know of the job. Where it fits on no
     number of devices, the layout on most of them. None where the batch and the devices leave no
-    valid layout.
+    valid layout. `at_least`: devices below which none fits, known beforehand.
     """
     last: Chosen | None = None
-    for devices in _counts(question.accelerator) if count is None else (count,):
+    counts = _counts(question.accelerator, at_least) if count is None else (count,)
+    for devices in counts:
         if count is None and devices > question.global_batch_size:
             break
         found = _on(question, devices, micro_batch_size, tuple(recomputations))
@@ -65,9 +67,10 @@ _LONG = 16_384
 """Tokens a sample from which dividing the sequence is tried."""
 
 
-def _counts(accelerator: Accelerator) -> Iterator[int]:
+def _counts(accelerator: Accelerator, at_least: int) -> Iterator[int]:
     """Powers of two up to a node, then doublings of whole nodes."""
     devices, node = 1, accelerator.devices_per_node
     while devices <= MOST_DEVICES:
-        yield devices
+        if devices >= at_least:
+            yield devices
         devices = node if devices < node < devices * 2 else devices * 2

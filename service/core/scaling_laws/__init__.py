@@ -32,7 +32,7 @@ from service.core.scaling_laws.budgets import (
     spend_for_loss,
     wall_clock_hours,
 )
-from service.core.scaling_laws.forms import Additive
+from service.core.scaling_laws.forms import INFINITE, Additive
 from service.core.scaling_laws.law import WARNINGS, Law, LawError
 from service.core.scaling_laws.laws import ALIASES, DEFAULT_LAW, LAWS, custom_law, find_law
 from service.core.scaling_laws.optimum import (
@@ -60,6 +60,7 @@ from service.core.scaling_laws.sizing import Opinion, Sizing, opinions, verdict
 __all__ = [
     "ALIASES",
     "DEFAULT_LAW",
+    "INFINITE",
     "LAWS",
     "WARNINGS",
     "Additive",

@@ -94,7 +94,9 @@ def per_device_hour(rate: Rate, amount: float | Callable[[Number, Number], Numbe
 
     def spend(parameters: Number, tokens: Number) -> Number:
         each = amount(parameters, tokens) if callable(amount) else amount
-        return hours(parameters, tokens) * each
+        spent = hours(parameters, tokens)
+        runs = spent < INFINITE
+        return where(runs, where(runs, spent, 0.0) * each, INFINITE)
 
     return spend
 

@@ -19,6 +19,9 @@ from service.core.scaling_laws.optimum import Optimum, as_total, optimum, traini
 TOLERANCE = 2.0
 """How far tokens a parameter may be from the optimum's, as a factor either way."""
 
+_LISTED = tuple(law for law in LAWS.values() if law.listed)
+_COMPARABLE = tuple(law for law in _LISTED if law.comparable)
+
 FORWARD_FLOPS = 2.0
 """Inference FLOPs for each parameter and token."""
 
@@ -83,11 +86,12 @@ def verdict(parameters: Number, tokens: Number, law: str | Law = DEFAULT_LAW) ->
     )
 
 
-def opinions(parameters: Number, tokens: Number) -> tuple[Opinion, ...]:
-    """Every listed law's verdict, so that disagreement shows."""
+def opinions(parameters: Number, tokens: Number, comparable: bool = False) -> tuple[Opinion, ...]:
+    """Every listed law's verdict, so that disagreement shows; or only the comparable ones'."""
     flops = training_flops(parameters, tokens)
     ratio = tokens / parameters
-    return tuple(_opinion(law, flops, ratio) for law in LAWS.values() if law.listed)
+    asked = _COMPARABLE if comparable else _LISTED
+    return tuple(_opinion(law, flops, ratio) for law in asked)
 
 
 def _opinion(law: Law, flops: Number, ratio: Number) -> Opinion:
