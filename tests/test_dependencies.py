@@ -18,6 +18,7 @@ MAY_USE = {
     "catalog": {"core", "catalog"},
     "calibration": {"core", "catalog", "calibration"},
     "trace": {"core", "trace"},
+    "measure": {"trace", "measure"},
     "settings": set(),
     "api": {"core", "catalog", "calibration", "settings", "api"},
     "web": {"core", "catalog", "calibration", "settings", "api", "web"},

@@ -9,8 +9,10 @@ from service.api.lifespan import lifespan
 from service.settings import Settings
 
 
-async def answered(settings: Settings, path: str, body: bytes) -> tuple[int, bytes]:
-    """The status and body of the answer to a POST of a JSON body."""
+async def answered(
+    settings: Settings, path: str, body: bytes, method: str = "POST"
+) -> tuple[int, bytes]:
+    """The status and body of the answer to a JSON body, empty for a GET."""
     app = create_app(settings)
     sent: list[Message] = []
     scope: Scope = {
@@ -18,7 +20,7 @@ async def answered(settings: Settings, path: str, body: bytes) -> tuple[int, byt
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "scheme": "http",
-        "method": "POST",
+        "method": method,
         "path": path,
         "query_string": b"",
         "headers": [

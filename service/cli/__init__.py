@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from service import __version__, settings
-from service.cli import asking, facts, fitting, running
+from service.cli import asking, facts, fitting, measuring, running
 
 Verb = Callable[[settings.Settings, argparse.Namespace], int]
 
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     asking.add(verbs)
     facts.add(verbs)
     fitting.add(verbs)
+    measuring.add(verbs)
     return parser
 
 
@@ -58,4 +59,5 @@ _VERBS: Mapping[str, Verb] = {
     "trace": fitting.trace,
     "calibrate": fitting.calibrate,
     "backtest": fitting.backtest,
+    "measure": measuring.measure,
 }

@@ -43,7 +43,7 @@ def ask(found: settings.Settings, options: argparse.Namespace) -> int:
     text = sys.stdin.read() if options.request == "-" else Path(options.request).read_text("utf-8")
     body, path = request_of(text), f"/{options.verb}"
     if options.server:
-        status, answer = _posted(options.server.rstrip("/") + path, body)
+        status, answer = sent("POST", options.server.rstrip("/") + path, body, {})
     else:
         from service.api.inprocess import answered
 
@@ -70,10 +70,15 @@ def request_of(text: str) -> bytes:
     return json.dumps(given).encode()
 
 
-def _posted(url: str, body: bytes) -> tuple[int, bytes]:
-    headers = {"Content-Type": "application/json"}
+def sent(
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+) -> tuple[int, bytes]:
+    """The status and body that a server answers a JSON request with."""
+    request = urllib.request.Request(
+        url, body, {"Content-Type": "application/json", **headers}, method=method
+    )
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as response:
+        with urllib.request.urlopen(request) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
