@@ -98,8 +98,8 @@ def _choices(
         except (UnsuitableError, ProblemError) as problem:
             left_out.append(LeftOut(name=name, reason=str(problem)))
     if len(choices) > MOST_OPTIONS:
-        detail = f"{len(choices):,} options are more than {MOST_OPTIONS:,}; name fewer"
-        raise at("too-much-work", "", f"{detail} regions, providers or accelerators")
+        detail = f"{len(choices):,} options are more than {MOST_OPTIONS:,}; try fewer devices"
+        raise at("too-much-work", "/devices", detail)
     return choices, left_out
 
 

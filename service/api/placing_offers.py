@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from service.api.place_models import Mark, PlacesRequest
@@ -16,6 +17,8 @@ from service.catalog.facts import Fact
 from service.catalog.kinds import PriceFacts, RegionFacts
 from service.catalog.snapshot import Snapshot
 from service.core.carbon import is_stale_year
+
+MOST_OFFERS = 5_000
 
 
 class Offer(NamedTuple):
@@ -70,28 +73,45 @@ def offers(
     body: PlacesRequest, snapshot: Snapshot, accelerators: Sequence[str], day: datetime.date
 ) -> list[Offer]:
     """Everything that may be chosen. Raises ProblemError."""
-    regions = regions_of(body, snapshot)
     pricing = body.request.pricing
     if pricing is not None and pricing.usd_per_device_hour is not None:
         price = prices.own(pricing.usd_per_device_hour)
-        wanted = regions or _clouds(snapshot, None)
-        return [
-            _offer(name, _provider(region), region, snapshot, price, 1, day)
-            for name in accelerators
-            for region in wanted
-            if body.providers is None or _provider(region) in body.providers
-        ]
-    _check_providers(body, snapshot)
-    facts = [
-        fact
-        for name in accelerators
-        for fact in prices.prices_of(snapshot, name)
-        if isinstance(fact.payload, PriceFacts)
-        and fact.payload.term in body.terms
-        and (body.providers is None or fact.payload.provider in body.providers)
-    ]
-    named = {region.name for region in regions} if body.regions else None
-    return [offer for fact in facts for offer in _of_fact(fact, named, snapshot, day)]
+        every = _at_ones_own_price(body, snapshot, accelerators, price, day)
+    else:
+        _check_providers(body, snapshot)
+        every = _at_listed_prices(body, snapshot, accelerators, day)
+    found = list(islice(every, MOST_OFFERS + 1))
+    if len(found) > MOST_OFFERS:
+        detail = f"there are more than {MOST_OFFERS:,} offers; name fewer regions, providers, terms"
+        raise at("too-much-work", "", detail)
+    return found
+
+
+def _at_ones_own_price(
+    body: PlacesRequest,
+    snapshot: Snapshot,
+    accelerators: Sequence[str],
+    price: Price,
+    day: datetime.date,
+) -> Iterator[Offer]:
+    for region in regions_of(body, snapshot) or _clouds(snapshot, None):
+        provider = _provider(region)
+        if body.providers is None or provider in body.providers:
+            for name in accelerators:
+                yield _offer(name, provider, region, snapshot, price, 1, day)
+
+
+def _at_listed_prices(
+    body: PlacesRequest, snapshot: Snapshot, accelerators: Sequence[str], day: datetime.date
+) -> Iterator[Offer]:
+    named = {region.name for region in regions_of(body, snapshot)} if body.regions else None
+    for name in accelerators:
+        for fact in prices.prices_of(snapshot, name):
+            priced = fact.payload
+            assert isinstance(priced, PriceFacts)
+            wanted = body.providers is None or priced.provider in body.providers
+            if wanted and priced.term in body.terms:
+                yield from _of_fact(fact, named, snapshot, day)
 
 
 def _of_fact(
