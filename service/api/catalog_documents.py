@@ -82,6 +82,17 @@ class PriceDocument(PriceFacts):
     provenance: StampedProvenance
 
 
+class Precedent(ApiModel):
+    """A published run of a model of the claimed size."""
+
+    report: str = Field(description="Its name under /reports.")
+    title: str
+    parameters: float
+    device_hours: float
+    hardware: str
+    factor: float = Field(description="The larger over the smaller of its hours and the claim's.")
+
+
 class ClaimCheck(ApiModel):
     """One claimed quantity beside ours."""
 
@@ -91,6 +102,10 @@ class ClaimCheck(ApiModel):
     estimate: Predicted | None = Field(description="Ours; an exact figure has equal bounds.")
     factor: float | None = Field(description="The larger over the smaller of claim and estimate.")
     reason: str
+    precedents: list[Precedent] = Field(
+        default_factory=list,
+        description="For device-hours: published runs of about this size, the nearest first.",
+    )
 
 
 class ClaimDocument(ClaimFacts):

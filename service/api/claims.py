@@ -8,12 +8,13 @@ from typing import Any
 
 from service.api.catalog_documents import ClaimCheck
 from service.api.mapping import finite, maybe
+from service.api.precedents import precedents
 from service.api.resolve import models, places
 from service.api.resolve.ledger import Ledger
 from service.catalog.errors import UnknownName
 from service.catalog.snapshot import Snapshot
 from service.core import claims as core
-from service.core import energy, parameters
+from service.core import compute, energy, parameters
 from service.core.architecture.families.config import ConfigError
 from service.core.carbon import EQUIVALENTS
 from service.core.uncertainty import Interval
@@ -35,7 +36,7 @@ def check(
     usable = _usable(quantities)
     estimates, missing = _estimates(usable, snapshot)
     checks = core.check_claim(usable, estimates, missing)
-    return core.overall(checks), [_shown(entry) for entry in checks]
+    return core.overall(checks), [_shown(entry, usable, snapshot) for entry in checks]
 
 
 def _usable(quantities: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -49,7 +50,9 @@ def _is(value: Any) -> bool:
     return number and 0.0 < value < 1e30
 
 
-def _shown(entry: core.Check) -> ClaimCheck:
+def _shown(entry: core.Check, quantities: Mapping[str, Any], snapshot: Snapshot) -> ClaimCheck:
+    size = quantities.get("parameters")
+    hours = entry.claimed if entry.quantity == "device_hours" else None
     return ClaimCheck(
         quantity=entry.quantity,
         verdict=entry.verdict,
@@ -57,6 +60,7 @@ def _shown(entry: core.Check) -> ClaimCheck:
         estimate=maybe(entry.estimate),
         factor=finite(entry.factor),
         reason=entry.reason,
+        precedents=[] if size is None or hours is None else precedents(size, hours, snapshot),
     )
 
 
@@ -113,6 +117,7 @@ def _of_size(
         found["memory_bytes"] = Interval(weights, count * HALF_WEIGHT, weights)
     tokens = quantities.get("tokens")
     seen = TOKENS_PER_PARAMETER.times(count) if tokens is None else _exact(float(tokens))
+    found |= _speedup(quantities, snapshot)
     named = snapshot.find("accelerators", str(quantities.get("accelerator") or YARDSTICK))
     accelerator = places.accelerator(snapshot, named.name if named else YARDSTICK, Ledger())
     utilization = energy.typical_utilization()
@@ -132,6 +137,30 @@ def _reduction(count: float, quantities: Mapping[str, Any], snapshot: Snapshot) 
         return {}
     reference = _exact(float(parameters.count(network).total))
     return {"size_reduction": core.relative_reduction(_exact(count), reference)}
+
+
+def _speedup(quantities: Mapping[str, Any], snapshot: Snapshot) -> Figures:
+    """How much more is done in a time than with a reference model.
+
+    Where reading the weights takes the time it is the ratio of their bytes, where arithmetic does
+    that of the FLOPs; where neither does there is none.
+    """
+    names = quantities.get("model"), quantities.get("relative_to")
+    try:
+        ours, other = (models.catalogued(snapshot, str(name))[1] for name in names)
+    except (UnknownName, ConfigError):
+        return {}
+    length = float(min(n.sequence_limit or _COMPARED_AT for n in (ours, other)))
+    work = [compute.table(n).forward(min(length, _COMPARED_AT)) for n in (ours, other)]
+    weights = [float(parameters.count(n).total) for n in (ours, other)]
+    least, most = sorted((work[1] / work[0], weights[1] / weights[0]))
+    if least <= 1.0:
+        return {}
+    return {"speedup": core.relative_speedup(_exact(1.0), Interval(least, 1.0, most))}
+
+
+_COMPARED_AT = 512.0
+"""Tokens at which two models are compared: what BERT and its relatives read at most."""
 
 
 def _exact(value: float) -> Interval:

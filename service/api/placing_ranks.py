@@ -67,11 +67,10 @@ class Ranked:
         return {int(index): rank for rank, index in enumerate(self.order, 1)}
 
     def best(self, criterion: int) -> PlaceOption | None:
-        """The least in one criterion, in time; of equals the one that ranks first."""
-        for index in sorted(self.ranks, key=lambda i: (self.criteria[criterion][i], self.ranks[i])):
-            if self.in_time[index]:
-                return self.option(index)
-        return None
+        """The least in one criterion, in time; of equals the faster, then the better ranked."""
+        values = self.criteria[criterion][self.order]
+        found = cost.cheapest_within(values, self.hours[self.order], self.deadline)
+        return None if found is None else self.option(int(self.order[found]))
 
     def first(self, count: int) -> list[PlaceOption]:
         """The best options."""

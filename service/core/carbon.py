@@ -120,11 +120,6 @@ def start_advice(
     return StartAdvice(best, *(float(x) for x in (kilograms[best], kilograms[0], kilograms.max())))
 
 
-def operational_hourly_kgco2e(hourly_kwh: FloatArray, hourly_gco2e_per_kwh: FloatArray) -> float:
-    """Emissions of a job whose energy is known hour by hour; kgCO2e."""
-    return float(np.dot(hourly_kwh, hourly_gco2e_per_kwh) / 1e3)
-
-
 def embodied_kgco2e(
     device_hours: Number,
     card_kgco2e: Interval,

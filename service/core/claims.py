@@ -115,16 +115,6 @@ def relative_speedup(ours_seconds: Interval, reference_seconds: Interval) -> Int
     return product(reference_seconds, ours_seconds.inverse()).plus(-1.0)
 
 
-def check_order(quantity: str, smaller: Interval, larger: Interval) -> Check:
-    """A claim that one thing is below another: settled only where the intervals stand apart."""
-    factor = factor_between(float(smaller.value), float(larger.value))
-    if smaller.high < larger.low:
-        return Check(quantity, "consistent", None, smaller, factor, "the intervals stand apart")
-    if smaller.low > larger.high:
-        return Check(quantity, "inconsistent", None, smaller, factor, "it is the other way round")
-    return Check(quantity, "unverifiable", None, smaller, factor, "the intervals overlap")
-
-
 def check_closed_model(claimed_parameters: float) -> Check:
     """The size of a model whose maker publishes neither weights nor description."""
     reason = "the model is closed: its maker publishes neither its size nor a description"

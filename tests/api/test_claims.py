@@ -30,6 +30,7 @@ def test_every_claim_has_a_verdict_with_its_reasons(claims: dict[str, dict[str, 
         ("gpt-3-175b", "consistent"),
         ("bert-base-110m", "consistent"),
         ("distilbert-size", "consistent"),
+        ("distilbert-speed", "consistent"),
         ("five-cars", "consistent"),
         ("gpu-hours-175b", "inconsistent"),
         ("gpu-hours-6b", "inconsistent"),
@@ -54,6 +55,28 @@ def test_175_billion_parameters_in_3200_hours_is_off_by_hundreds(client: httpx.C
     assert (answer["verdict"], check["quantity"]) == ("inconsistent", "device_hours")
     assert check["factor"] > 100
     assert check["estimate"]["low"] > 3_200
+
+
+def test_gpt_3_took_a_thousand_times_the_hours_that_are_claimed_for_its_size(
+    claims: dict[str, dict[str, Any]],
+) -> None:
+    (check,) = claims["gpu-hours-175b"]["checks"]
+    found = {run["title"]: run for run in check["precedents"]}
+    assert found["GPT-3 175B"]["device_hours"] == 3_552_000
+    assert found["GPT-3 175B"]["factor"] == pytest.approx(1_110)
+    assert claims["resnet-50-size"]["checks"][0]["precedents"] == []
+
+
+def test_a_speedup_lies_between_none_and_what_the_arithmetic_allows(
+    client: httpx.Client,
+) -> None:
+    claim = {"model": "distilbert", "relative_to": "bert-base"}
+    for speedup, verdict in ((0.6, "consistent"), (3.0, "inconsistent")):
+        body = claim | {"speedup": speedup}
+        (check,) = client.post("/claims/check", json=body).json()["checks"]
+        assert check["verdict"] == verdict
+        assert check["estimate"]["low"] == 0.0
+        assert 0.6 < check["estimate"]["high"] < 1.0
 
 
 def test_a_closed_subject_is_unverifiable_and_says_why(client: httpx.Client) -> None:

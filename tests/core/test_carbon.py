@@ -71,11 +71,6 @@ def test_a_series_that_does_not_cover_the_job_is_refused(duration: float) -> Non
         carbon.start_advice(np.array([1.0, 2.0, 3.0]), duration, 1.0)
 
 
-def test_hourly_energy_meets_hourly_intensity() -> None:
-    kwh, grid = np.array([1.0, 2.0]), np.array([100.0, 400.0])
-    assert carbon.operational_hourly_kgco2e(kwh, grid) == pytest.approx(0.9)
-
-
 def test_an_h100_hour_embodies_5_to_18_grams_for_the_card_by_method() -> None:
     card = Interval(273.0, 164.0, 575.0)
     hour = carbon.embodied_kgco2e(1.0, card, NOTHING, lifetime_years=4.0, utilization=0.9)

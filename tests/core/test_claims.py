@@ -166,13 +166,6 @@ def test_the_caller_can_say_why_an_estimate_is_missing() -> None:
     assert check.reason == "no size is named"
 
 
-def test_an_order_is_settled_only_where_intervals_stand_apart() -> None:
-    low, high, wide = Interval(1.9, 1.88, 1.92), Interval(2.0, 1.97, 2.03), Interval(1.95, 1.8, 2.1)
-    assert claims.check_order("loss", low, high).verdict == "consistent"
-    assert claims.check_order("loss", high, low).verdict == "inconsistent"
-    assert claims.check_order("loss", low, wide).verdict == "unverifiable"
-
-
 def test_the_factor_is_the_larger_over_the_smaller() -> None:
     assert claims.factor_between(2.0, 8.0) == claims.factor_between(8.0, 2.0) == 4.0
     assert claims.factor_between(0.0, 0.0) == 1.0
