@@ -271,7 +271,9 @@ class ComputeOptimalResponse(ApiModel):
     lifetime: LifetimeSection | None = Field(description="Null without inference_tokens.")
     repeated: RepeatedSection | None = Field(description="Null without unique_tokens.")
     spread: SpreadSection
-    run: RunSection | None = Field(description="Null where nothing is said of devices.")
+    run: RunSection | None = Field(
+        description="Null where nothing is said of devices, or they do not hold the optimum."
+    )
     next_step: NextStepSection | None
     frontier: FrontierSection
     lifetime_cost: LifetimeCostSection | None = Field(

@@ -112,8 +112,8 @@ Budget = Annotated[
     Field(discriminator="kind"),
 ]
 
-_Constant = Annotated[Real, Field(gt=0, le=1e12)]
-_Exponent = Annotated[Real, Field(ge=0.01, le=2)]
+_Constant = Annotated[Real, Field(ge=1e-3, le=1e12)]
+_Exponent = Annotated[Real, Field(ge=0.05, le=1)]
 
 
 class OwnLaw(ApiModel):

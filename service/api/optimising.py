@@ -8,13 +8,16 @@ from service.api import optimising_budgets, optimising_options, optimising_secti
 from service.api.compute_optimal_models import ComputeOptimalResponse, LargestSection
 from service.api.compute_optimal_requests import ComputeOptimalRequest, OwnLaw
 from service.api.optimising_budgets import Runs
-from service.api.problems import at
+from service.api.problems import ProblemError, at
 from service.api.provenance import provenance
 from service.api.resolve.ledger import Ledger
 from service.catalog.snapshot import Snapshot
 from service.core import scaling_laws as laws
 
 NEXT_NATS = 0.01
+_SIZES = (1.0, 1e21)
+_LOSS = (1e-9, 100.0)
+"""Parameters or tokens, and reducible loss, that the optimum of a caller's constants may have."""
 
 
 def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimalResponse:
@@ -30,7 +33,11 @@ def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimal
         raise at("invalid-request", "/budget", str(error)) from None
     except laws.LawError as error:
         raise at("invalid-request", "/law", str(error)) from None
+    except OverflowError:
+        raise _senseless() from None
     best = solution.optimum
+    if isinstance(request.law, OwnLaw):
+        _check_sane(best, law)
     _warn(best, solution, ledger)
     size = float(best.parameters.value)
     hours = None if runs is None or budget.spend is None else runs.speed.hours_spread(size)
@@ -39,7 +46,7 @@ def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimal
         optimum=optimum,
         laws=[optimising_sections.law_section(found) for found in others],
         spread=optimising_sections.spread(optimum, others),
-        run=None if runs is None else optimising_sections.run(best, runs),
+        run=None if runs is None else optimising_sections.run(best, runs, ledger),
         largest=largest,
         frontier=optimising_sections.frontier(float(best.flops), law),
         hyperparameters=optimising_sections.hyperparameters(float(best.flops)),
@@ -62,6 +69,21 @@ def _law(request: ComputeOptimalRequest, ledger: Ledger) -> laws.Law:
         return laws.find_law(name)
     except laws.LawError as error:
         raise at("invalid-request", "/law", str(error)) from None
+
+
+def _check_sane(best: laws.Optimum, law: laws.Law) -> None:
+    """Constants of a caller's own can mean anything; numbers end where floats do."""
+    assert best.loss is not None
+    low, high = _SIZES
+    sizes = (best.parameters.value, best.tokens.value)
+    reducible = best.loss.value - law.additive.irreducible
+    if not (all(low <= size <= high for size in sizes) and _LOSS[0] <= reducible <= _LOSS[1]):
+        raise _senseless()
+
+
+def _senseless() -> ProblemError:
+    detail = "these constants leave no optimum of 1 to 1e21 parameters or tokens for the budget"
+    return at("invalid-request", "/law", detail)
 
 
 def _warn(best: laws.Optimum, solution: laws.Solution, ledger: Ledger) -> None:

@@ -18,6 +18,7 @@ from service.api.compute_optimal_models import (
 )
 from service.api.mapping import finite, maybe, predicted
 from service.api.optimising_budgets import Runs
+from service.api.resolve.ledger import Ledger
 from service.core import scaling_laws as laws
 from service.core.numeric import log
 from service.core.scaling_laws import hyperparameters as deepseek
@@ -123,11 +124,13 @@ def _range(value: float, others: Sequence[float]) -> Interval:
     return Interval(value, min(value, *others), max(value, *others))
 
 
-def run(best: laws.Optimum, runs: Runs) -> RunSection:
-    """The optimum's training on the devices."""
+def run(best: laws.Optimum, runs: Runs, ledger: Ledger) -> RunSection | None:
+    """The optimum's training on the devices; None, with a warning, where they do not hold it."""
     size, tokens = float(best.parameters.value), float(best.tokens.value)
-    spread_of_hours = runs.speed.hours_spread(size)
-    hours = spread_of_hours.times(runs.hours(size, tokens))
+    hours = runs.speed.hours_spread(size).times(runs.hours(size, tokens))
+    if finite(hours.value) is None:
+        ledger.warn("run-does-not-fit", "the devices hold no model of the optimum's size", "run")
+        return None
     devices = runs.speed.devices(size)
     return RunSection(
         accelerator=runs.accelerator.name,

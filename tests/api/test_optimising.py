@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.api import optimising, optimising_budgets
 from service.api.compute_optimal_models import ComputeOptimalResponse
 from service.api.compute_optimal_requests import ComputeOptimalRequest
+from service.api.problems import ProblemError
 from service.api.resolve import sized
 from service.api.resolve.ledger import Ledger
 from service.catalog.snapshot import Snapshot
@@ -31,6 +34,12 @@ BUDGETS: list[dict[str, Any]] = [
 ]
 FLOPS = np.geomspace(1e17, 1e28, 200_001)
 """Steps of 0.013 %."""
+
+
+@pytest.fixture(scope="session")
+def catalog(seeded: Snapshot) -> Callable[[], Snapshot]:
+    """The catalog behind a call: hypothesis prints its arguments."""
+    return lambda: seeded
 
 
 def ask(snapshot: Snapshot, **body: Any) -> ComputeOptimalResponse:
@@ -88,28 +97,28 @@ WITH_LOSS = tuple(name for name, law in LAWS.items() if isinstance(law.form, Add
     share=st.floats(1e-3, 1e3),
     more=st.floats(1.0, 100.0),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 def test_a_larger_budget_never_gives_a_worse_loss_whatever_the_layouts_do(
-    seeded: Snapshot, budget: dict[str, Any], law: str, share: float, more: float
+    catalog: Callable[[], Snapshot], budget: dict[str, Any], law: str, share: float, more: float
 ) -> None:
     amount = "hours" if budget["kind"] == "deadline" else "value"
     losses = []
     for factor in (share, share * more):
         changed = budget | {amount: budget[amount] * factor}
         request = ComputeOptimalRequest(budget=changed, law=law)
-        asked, _ = optimising_budgets.resolve(request, seeded, Ledger())
+        asked, _ = optimising_budgets.resolve(request, catalog(), Ledger())
         losses.append(find_law(law).form.frontier_loss(flops_of(asked, law)))
     assert losses[1] <= losses[0]
 
 
 @given(hours=st.floats(1e3, 1e7), law=st.sampled_from(tuple(LAWS)))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 def test_the_answer_is_the_same_in_whichever_unit_the_budget_is_stated(
-    seeded: Snapshot, hours: float, law: str
+    catalog: Callable[[], Snapshot], hours: float, law: str
 ) -> None:
     on = H100 | {"devices": 256}
     request = ComputeOptimalRequest(budget={"kind": "device_hours", "value": hours} | on, law=law)
-    asked, runs = optimising_budgets.resolve(request, seeded, Ledger())
+    asked, runs = optimising_budgets.resolve(request, catalog(), Ledger())
     assert runs is not None
     flops = flops_of(asked, law)
     best = optimum(flops, law)
@@ -124,7 +133,7 @@ def test_the_answer_is_the_same_in_whichever_unit_the_budget_is_stated(
     ]
     for other in others:
         again, _ = optimising_budgets.resolve(
-            ComputeOptimalRequest(budget=other, law=law), seeded, Ledger()
+            ComputeOptimalRequest(budget=other, law=law), catalog(), Ledger()
         )
         assert flops_of(again, law) == pytest.approx(flops, rel=1e-5)
 
@@ -204,3 +213,64 @@ def test_where_no_larger_model_fits_the_rest_of_the_budget_is_left(seeded: Snaps
     assert found.optimum.limited_by == "capacity"
     assert found.optimum.spent < 1e9
     assert "limited-by-capacity" in [warning.code for warning in found.warnings]
+
+
+EXTREMES = {
+    "irreducible": st.floats(0.0, 20.0),
+    "parameter_coefficient": st.floats(1e-3, 1e12),
+    "token_coefficient": st.floats(1e-3, 1e12),
+    "parameter_exponent": st.floats(0.05, 1.0),
+    "token_exponent": st.floats(0.05, 1.0),
+}
+
+
+@given(
+    law=st.fixed_dictionaries(EXTREMES),
+    budget=st.sampled_from(
+        [
+            {"kind": "flops", "value": 1e9},
+            {"kind": "flops", "value": 1e36},
+            {"kind": "loss", "value": 2.0},
+            {"kind": "parameters", "value": 1e17},
+            {"kind": "tokens", "value": 1e5},
+            {"kind": "device_hours", "value": 1e-3} | H100,
+            {"kind": "usd", "value": 1e15} | H100,
+        ]
+    ),
+    served=st.sampled_from([None, 1.0, 1e21]),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_constants_the_answer_is_finite_or_a_problem(
+    catalog: Callable[[], Snapshot],
+    law: dict[str, float],
+    budget: dict[str, Any],
+    served: float | None,
+) -> None:
+    model = {"parameters": 1e5, "tokens": 1e21}
+    more = {"inference_tokens": served, "unique_tokens": 1.0, "model": model}
+    try:
+        answer = ask(catalog(), budget=budget, law=law, **more)
+    except ProblemError:
+        return
+    again = json.loads(answer.model_dump_json())
+    ComputeOptimalResponse.model_validate(again)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("flops", [1e9, 1e36])
+def test_the_ends_of_the_range_are_answered_in_full(
+    seeded: Snapshot, law: str, flops: float
+) -> None:
+    for model in ({"parameters": 1e17, "tokens": 1e5}, {"parameters": 1e5, "tokens": 1e21}):
+        answer = ask(
+            seeded,
+            budget={"kind": "flops", "value": flops} | H100,
+            law=law,
+            model=model,
+            unique_tokens=1e21,
+            inference_tokens=1e21,
+            largest={"tokens_per_parameter": 1e6},
+            mixture={"experts": 65_536},
+            precision={"weight_bits": 1, "inference_weight_bits": 1},
+        )
+        ComputeOptimalResponse.model_validate(json.loads(answer.model_dump_json()))
