@@ -7,7 +7,7 @@ changes; so a posted run costs one prediction, and an estimate that names the cl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from math import exp, log
 from typing import NamedTuple
@@ -36,12 +36,15 @@ MOST_RUNS = 400
 Bounds = tuple[float, float]
 
 
-class Ratios(NamedTuple):
-    """Logs of observed over predicted; None where a run did not observe the quantity."""
+class Quantity(NamedTuple):
+    """One figure of a run: what was observed over what is predicted."""
 
-    memory: float | None = None
-    time: float | None = None
-    power: float | None = None
+    name: str
+    """`peak_bytes`, `step_seconds` or `energy_kwh`; throughput and hours are told as a step."""
+    observed: float
+    log_ratio: float
+    bounds: Bounds
+    """Log-ratios of the general 90 % interval."""
 
 
 class Evidence(NamedTuple):
@@ -62,6 +65,19 @@ class Prediction(NamedTuple):
     estimate: Estimate
     whole_job: bool
     """Whether the request says how much was trained, so that hours and energy compare."""
+
+
+class Counted(NamedTuple):
+    """A run that says something."""
+
+    fact: Fact
+    family: str
+    accelerator: str
+    quantities: tuple[Quantity, ...]
+
+    def log_ratio(self, name: str) -> float | None:
+        """Of a quantity; None where the run did not observe it."""
+        return next((each.log_ratio for each in self.quantities if each.name == name), None)
 
 
 class _Reference:
@@ -89,41 +105,67 @@ def evidence(snapshot: Snapshot, cluster: str) -> Evidence:
 
 @lru_cache(maxsize=256)
 def _evidence(catalog: Catalog, cluster: str) -> Evidence:
-    snapshot = catalog.snapshot
-    facts = snapshot.shelves["runs"].by("cluster").get(cluster, ())
-    newest = sorted(facts, key=lambda fact: (fact.recorded_at, fact.name))[-MOST_RUNS:]
-    reference = _Reference(snapshot)
-    counted = [(fact, _ratios(fact.payload.text(), reference)) for fact in newest]
-    counted = [(fact, ratios) for fact, ratios in counted if any(r is not None for r in ratios)]
+    runs = counted(catalog.snapshot, cluster)
     return Evidence(
-        tuple(ratios.memory for _, ratios in counted if ratios.memory is not None),
-        tuple(ratios.time for _, ratios in counted if ratios.time is not None),
-        tuple(ratios.power for _, ratios in counted if ratios.power is not None),
-        _identity(cluster, [fact for fact, _ in counted]) if counted else "",
+        log_ratios(runs, "peak_bytes"),
+        log_ratios(runs, "step_seconds"),
+        log_ratios(runs, "energy_kwh"),
+        _identity(cluster, [run.fact for run in runs]) if runs else "",
     )
 
 
-def _identity(cluster: str, counted: list[Fact]) -> str:
+def log_ratios(runs: Iterable[Counted], name: str) -> tuple[float, ...]:
+    """What the runs that observed a quantity say of it."""
+    found = (run.log_ratio(name) for run in runs)
+    return tuple(ratio for ratio in found if ratio is not None)
+
+
+def counted(snapshot: Snapshot, cluster: str) -> list[Counted]:
+    """The newest runs of a cluster that can be compared, oldest first."""
+    facts = snapshot.shelves["runs"].by("cluster").get(cluster, ())
+    newest = sorted(facts, key=lambda fact: (fact.recorded_at, fact.name))[-MOST_RUNS:]
+    reference = _Reference(snapshot)
+    found = [(fact, _compared(fact.payload.text(), reference)) for fact in newest]
+    return [Counted(fact, *told) for fact, told in found if told is not None]
+
+
+_Told = tuple[str, str, tuple[Quantity, ...]]
+
+
+def _identity(cluster: str, facts: list[Fact]) -> str:
     sha = hashlib.sha256()
-    for fact in counted:
+    for fact in facts:
         sha.update(f"{fact.name}\n{fact.version}\n{fact.payload.text()}\n".encode())
-    return f"{cluster}:{len(counted)}:{sha.hexdigest()[:12]}"
+    return f"{cluster}:{len(facts)}:{sha.hexdigest()[:12]}"
 
 
 @lru_cache(maxsize=8192)
-def _ratios(text: str, reference: _Reference) -> Ratios:
-    """The ratios of one run; none where its request cannot be answered now."""
+def _compared(text: str, reference: _Reference) -> _Told | None:
+    """Family, accelerator and quantities of a run; None where nothing can be compared now."""
     run = RunFacts.model_validate_json(text)
     try:
         request = EstimateRequest.model_validate(run.request)
         found = predicted(request, reference.snapshot)
     except (ValidationError, ProblemError, CatalogError):
-        return Ratios()
+        return None
     if found is None:
-        return Ratios()
-    seen = run.observed
-    peak = seen.peak_bytes and log(seen.peak_bytes / found.estimate.peak_bytes.value)
-    return Ratios(peak, _time(run, found), _power(run, found))
+        return None
+    quantities = tuple(_quantities(run, found))
+    job = found.job
+    return (job.network.model_type, job.accelerator.name, quantities) if quantities else None
+
+
+def _quantities(run: RunFacts, found: Prediction) -> Iterator[Quantity]:
+    general, seen, estimate = prepared(found.job), run.observed, found.estimate
+    if seen.peak_bytes is not None:
+        ratio = log(seen.peak_bytes / estimate.peak_bytes.value)
+        yield Quantity("peak_bytes", seen.peak_bytes, ratio, general.memory_bounds)
+    time, power = _time(run, found), _power(run, found)
+    if time is not None:
+        step = estimate.step_seconds.value * exp(time)
+        yield Quantity("step_seconds", step, time, general.time_bounds)
+    if power is not None and seen.energy_kwh is not None:
+        yield Quantity("energy_kwh", seen.energy_kwh, power, _power_bounds(general))
 
 
 def predicted(request: EstimateRequest, snapshot: Snapshot) -> Prediction | None:
@@ -176,17 +218,21 @@ def _power(run: RunFacts, found: Prediction) -> float | None:
 
 def corrections(found: Evidence, general: Prepared) -> Corrections:
     """How a job that runs on the cluster is corrected."""
-    power = general.power_residual
-    power_bounds = log(power.low / power.value), log(power.high / power.value)
     return Corrections(
-        _correction(found.memory, general.memory_bounds),
-        _correction(found.time, general.time_bounds),
-        _correction(found.power, power_bounds),
+        own_correction(found.memory, general.memory_bounds),
+        own_correction(found.time, general.time_bounds),
+        own_correction(found.power, _power_bounds(general)),
     )
 
 
+def _power_bounds(general: Prepared) -> Bounds:
+    power = general.power_residual
+    return log(power.low / power.value), log(power.high / power.value)
+
+
 @lru_cache(maxsize=1024)
-def _correction(ratios: tuple[float, ...], bounds: Bounds) -> Correction | None:
+def own_correction(ratios: tuple[float, ...], bounds: Bounds) -> Correction | None:
+    """The correction from a cluster's log-ratios; None without any."""
     return correction(ratios, bounds) if ratios else None
 
 

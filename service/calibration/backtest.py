@@ -17,7 +17,7 @@ from pathlib import Path
 from service.calibration.rows import BacktestRow, summary, table
 
 RECORD = Path(str(files("service.calibration").joinpath("data/accuracy.csv")))
-_COLUMNS = tuple(field.name for field in fields(BacktestRow))
+_COLUMNS = tuple(field.name for field in fields(BacktestRow) if field.name != "cluster")
 
 
 def run() -> list[BacktestRow]:
@@ -34,7 +34,8 @@ def write(rows: Sequence[BacktestRow], path: Path = RECORD) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         for row in rows:
-            writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in astuple(row))
+            values = astuple(row)[: len(_COLUMNS)]
+            writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in values)
 
 
 @cache

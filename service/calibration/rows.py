@@ -25,6 +25,8 @@ class BacktestRow:
     """True where the row was not used while fitting."""
     family: str = ""
     accelerator: str = ""
+    cluster: str = ""
+    """Whose runs it is of; empty for rows of the back-test."""
 
     @property
     def error(self) -> float:

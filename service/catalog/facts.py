@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*(?:/[a-z0-9][a-z0-9._+-]*)*", re.ASCII)
 """Names are lower-case slugs; a slash separates a provider or a country from its part."""
@@ -47,6 +54,12 @@ class Payload(BaseModel):
         )
 
 
+def _written(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        raise ValueError("a date is a string such as 2026-03-01")
+    return value
+
+
 class Provenance(BaseModel):
     """Where a fact comes from."""
 
@@ -57,7 +70,7 @@ class Provenance(BaseModel):
     """When the source stated it; None where the source tells no date."""
     licence: Annotated[str, StringConstraints(min_length=2, max_length=500), Plain]
     note: Annotated[Text, Plain] = ""
-    valid_from: date | None = Field(default=None)
+    valid_from: Annotated[date, BeforeValidator(_written)] | None = Field(default=None)
     """The day from which the fact holds, where that is another day than the source's."""
 
 

@@ -97,7 +97,10 @@ def import_text(
     """
     rows = list(parse(kind, text, form))
     if dry_run:
-        return Report(True, _outcomes(store.snapshot, rows))
+        judged = Report(True, _outcomes(store.snapshot, rows))
+        if any(NO_LIST in outcome.problems for outcome in judged.invalid):
+            raise ImportRefused(judged)
+        return judged
     report = Report(False, ())
 
     def plan(current: Snapshot) -> Sequence[Draft]:
@@ -153,6 +156,10 @@ def _outcome(current: Snapshot, row: Parsed, seen: dict[str, int]) -> Outcome:
     return Outcome(row.line, row.name, "unchanged" if same else "update")
 
 
+NO_LIST = FieldProblem("", "must be a list of documents, or an object with `items`")
+"""No row could be judged, so that a dry run refuses it too."""
+
+
 def _documents_of_json(_: str, text: str) -> Iterator[tuple[int, Mapping[str, Any] | FieldProblem]]:
     try:
         read = json.loads(text)
@@ -161,7 +168,7 @@ def _documents_of_json(_: str, text: str) -> Iterator[tuple[int, Mapping[str, An
         return
     items = read.get("items") if isinstance(read, Mapping) else read
     if not isinstance(items, list):
-        yield 1, FieldProblem("", "must be a list of documents, or an object with `items`")
+        yield 1, NO_LIST
         return
     for number, item in enumerate(items, 1):
         found = item if isinstance(item, Mapping) else FieldProblem("", "must be an object")

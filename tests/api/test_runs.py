@@ -284,6 +284,7 @@ def test_posting_needs_a_key_that_may_write(
         ),
         ({"cluster": "Not A Slug"}, "/cluster"),
         ({"id": ""}, "/id"),
+        ({"provenance": SOURCE | {"valid_from": 0}}, "/provenance/valid_from"),
     ],
 )
 def test_a_run_that_teaches_nothing_is_refused_at_its_field(

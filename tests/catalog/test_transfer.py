@@ -44,6 +44,12 @@ def test_what_is_exported_imports_without_a_change(
     assert store.refresh().id == before
 
 
+@pytest.mark.parametrize("text", ["{}", "3", '{"items": {}}'])
+def test_what_holds_no_rows_is_refused_by_a_dry_run_too(store: Store, text: str) -> None:
+    with pytest.raises(ImportRefused, match="must be a list"):
+        import_text(store, "regions", text, "json", dry_run=True)
+
+
 def test_a_dry_run_tells_each_row_and_changes_nothing(store: Store) -> None:
     store.put("regions", "country/ut", region())
     before = store.snapshot.id

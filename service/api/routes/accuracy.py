@@ -1,4 +1,4 @@
-"""The public record: what was predicted for measured runs that the fits had not seen."""
+"""The public record: what was predicted for measured runs, those posted by callers among them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from service.api.bounded import ApiModel
+from service.api.judging_runs import judged
+from service.api.state import snapshot
 from service.calibration import backtest
 from service.calibration.rows import BacktestRow, Summary, summary
+from service.catalog.snapshot import Snapshot
 
 router = APIRouter(tags=["record"])
-By = Literal["source", "quantity", "accelerator", "family"]
+By = Literal["source", "quantity", "accelerator", "family", "cluster"]
 Filter = Annotated[str | None, Query(max_length=200)]
 _CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
@@ -51,10 +54,11 @@ class AccuracyRow(ApiModel):
     set_aside: bool
     family: str
     accelerator: str
+    cluster: str
 
 
 class AccuracyResponse(ApiModel):
-    """The back-test, grouped, and the rows behind it."""
+    """The record, grouped, and the rows behind it."""
 
     interval: float = Field(description="Level of the intervals: the coverage to be hoped for.")
     groups: list[AccuracyGroup]
@@ -69,17 +73,22 @@ class AccuracyResponse(ApiModel):
     response_model=AccuracyResponse,
     responses=_CSV,
 )
-async def get_accuracy(
+def get_accuracy(
     request: Request,
     by: By = "source",
     quantity: Filter = None,
     source: Filter = None,
     accelerator: Filter = None,
     family: Filter = None,
+    cluster: Filter = None,
     limit: Annotated[int, Query(ge=0, le=5_000)] = 100,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> AccuracyResponse | Response:
-    """The record that `make backtest` wrote with the code that answers requests; JSON or CSV."""
+    """The back-test and the runs posted here, by the code that answers requests; JSON or CSV.
+
+    Runs are judged by their cluster's other runs. `by=cluster` and `cluster` tell of runs alone:
+    the published ones too, which otherwise stand in the back-test under their source.
+    """
     wanted = {
         "quantity": quantity,
         "source": source,
@@ -88,7 +97,7 @@ async def get_accuracy(
     }
     rows = [
         row
-        for row in backtest.recorded()
+        for row in _rows(snapshot(request), by, cluster)
         if all(value is None or getattr(row, name) == value for name, value in wanted.items())
     ]
     if "text/csv" in request.headers.get("accept", ""):
@@ -103,6 +112,14 @@ async def get_accuracy(
         ],
         next=following if limit and following < len(rows) else None,
     )
+
+
+def _rows(known: Snapshot, by: By, cluster: str | None) -> list[BacktestRow]:
+    """The rows that the question is about. A posted run is one that no fit has seen."""
+    runs = judged(known, cluster)
+    if by == "cluster" or cluster is not None:
+        return runs
+    return [*backtest.recorded(), *(row for row in runs if row.set_aside)]
 
 
 def _key(by: By) -> Callable[[BacktestRow], str]:
