@@ -204,6 +204,7 @@ class ClaimCheckRequest(ApiModel):
     tokens: Amount | None = None
     accelerator: Name | None = Field(None, description="What the hours are counted on.")
     devices: DeviceCount | None = None
+    region: Name | None = Field(None, description="Where it ran: a region or a country.")
     device_hours: Claimed | None = None
     wall_clock_days: Claimed | None = None
     memory_bytes: Claimed | None = None

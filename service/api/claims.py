@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.api.catalog_documents import ClaimCheck
+from service.api.claims_spending import spent
 from service.api.mapping import finite, maybe
 from service.api.precedents import precedents
 from service.api.resolve import models, places
@@ -17,6 +18,7 @@ from service.core import claims as core
 from service.core import compute, energy, parameters
 from service.core.architecture.families.config import ConfigError
 from service.core.carbon import EQUIVALENTS
+from service.core.hardware import Accelerator
 from service.core.uncertainty import Interval
 
 FULL_WEIGHT, HALF_WEIGHT = 4.0, 2.0
@@ -25,6 +27,7 @@ TOKENS_PER_PARAMETER = Interval(20.0, 1.7, 200.0)
 """Of models that were trained and published: GPT-3 had 1.7, Llama 3's smaller ones above 200."""
 YARDSTICK = "a100-sxm4-80gb"
 """The accelerator that "GPU-hours" are counted on where a claim names none."""
+_UNSTATED = "it takes the accelerator, and its hours or a model, to estimate it from"
 _CAR = next(entry for entry in EQUIVALENTS if "cars" in entry.name)
 _CARS = re.compile(r"(\d+(?:\.\d+)?) car lifetimes")
 
@@ -71,60 +74,87 @@ def _estimates(quantities: Mapping[str, Any], snapshot: Snapshot) -> tuple[Figur
     found: Figures = {}
     missing = {
         "speedup": "how much faster depends on device, batch and length, and none is stated",
-        "kgco2e": "no model, hardware and duration are stated to estimate it from",
+        **dict.fromkeys(("energy_kwh", "kgco2e", "usd"), _UNSTATED),
     }
     cars = _CARS.search(str(quantities.get("equivalent", "")))
     if cars:
         found["kgco2e"] = _exact(float(cars[1]) * _CAR.kgco2e_each)
-    size = _size(quantities, snapshot, missing)
-    if size is not None:
-        found |= _of_size(size, quantities, snapshot)
+    named = snapshot.find("accelerators", str(quantities.get("accelerator") or ""))
+    device = places.accelerator(snapshot, named.name if named else YARDSTICK, Ledger())
+    subject = _subject(quantities, snapshot, missing)
+    if subject is not None:
+        found |= _of_subject(subject, device, quantities, snapshot)
+    hours = _hours(quantities, found)
+    if named is not None and hours is not None:
+        found = spent(hours, device, quantities, snapshot) | found
     return found, missing
 
 
-def _size(
+class Subject(NamedTuple):
+    """What a claim is about."""
+
+    parameters: float
+    active: float
+    """Used by one token: what training time follows from."""
+    counted: bool
+    """Whether we counted them ourselves."""
+    tokens: float | None = None
+    """That a reference model was trained on, where it is published."""
+
+
+def _subject(
     quantities: Mapping[str, Any], snapshot: Snapshot, missing: dict[str, str]
-) -> tuple[float, bool] | None:
-    """Parameters of the claim's subject, and whether we counted them ourselves."""
+) -> Subject | None:
     name = quantities.get("model")
     if isinstance(name, str):
         try:
-            _, network = models.catalogued(snapshot, name)
+            fact, network = models.catalogued(snapshot, name)
         except (UnknownName, ConfigError):
             reason = f"{name[:60]} is not in the catalog and no description is given"
             missing |= dict.fromkeys(core.QUANTITIES, reason)
             return None
-        return float(parameters.count(network).total), True
+        counts = parameters.count(network)
+        tokens = getattr(fact.payload, "training_tokens", None)
+        return Subject(float(counts.total), float(counts.active), True, tokens)
     layers = quantities.get("layers")
     if isinstance(layers, list) and all(_is_matrix(layer) for layer in layers):
-        return float(sum(rows * columns for rows, columns in layers)), True
+        count = float(sum(rows * columns for rows, columns in layers))
+        return Subject(count, count, True)
     given = quantities.get("parameters")
-    return None if given is None else (float(given), False)
+    return None if given is None else Subject(float(given), float(given), False)
 
 
 def _is_matrix(layer: Any) -> bool:
     return isinstance(layer, list) and len(layer) == 2 and all(_is(size) for size in layer)
 
 
-def _of_size(
-    size: tuple[float, bool], quantities: Mapping[str, Any], snapshot: Snapshot
+def _of_subject(
+    subject: Subject,
+    accelerator: Accelerator,
+    quantities: Mapping[str, Any],
+    snapshot: Snapshot,
 ) -> Figures:
-    count, counted = size
+    count = subject.parameters
     found: Figures = {}
-    if counted:
+    if subject.counted:
         found["parameters"] = _exact(count)
         weights = count * FULL_WEIGHT
         found["memory_bytes"] = Interval(weights, count * HALF_WEIGHT, weights)
-    tokens = quantities.get("tokens")
-    seen = TOKENS_PER_PARAMETER.times(count) if tokens is None else _exact(float(tokens))
-    found |= _speedup(quantities, snapshot)
-    named = snapshot.find("accelerators", str(quantities.get("accelerator") or YARDSTICK))
-    accelerator = places.accelerator(snapshot, named.name if named else YARDSTICK, Ledger())
-    utilization = energy.typical_utilization()
-    peak = accelerator.peak_for("bf16")
-    found["device_hours"] = core.device_hours_from_size(count, seen, peak, utilization)
-    found |= _reduction(count, quantities, snapshot)
-    return found
+    given = quantities.get("tokens", subject.tokens)
+    tokens = TOKENS_PER_PARAMETER.times(subject.active) if given is None else _exact(float(given))
+    found["device_hours"] = core.device_hours_from_size(
+        subject.active, tokens, accelerator.peak_for("bf16"), energy.typical_utilization()
+    )
+    return found | _reduction(count, quantities, snapshot) | _speedup(quantities, snapshot)
+
+
+def _hours(quantities: Mapping[str, Any], found: Figures) -> Interval | None:
+    """The claim's own device-hours, stated or implied; else ours."""
+    stated = quantities.get("device_hours")
+    days, devices = quantities.get("wall_clock_days"), quantities.get("devices")
+    if stated is None and days is not None and devices is not None:
+        stated = 24.0 * days * devices
+    return found.get("device_hours") if stated is None else _exact(float(stated))
 
 
 def _reduction(count: float, quantities: Mapping[str, Any], snapshot: Snapshot) -> Figures:

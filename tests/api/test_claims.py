@@ -79,6 +79,52 @@ def test_a_speedup_lies_between_none_and_what_the_arithmetic_allows(
         assert 0.6 < check["estimate"]["high"] < 1.0
 
 
+LLAMA = {"accelerator": "h100-sxm", "device_hours": 7e6}
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        (LLAMA | {"kgco2e": 2_040_000}, "consistent"),
+        (LLAMA | {"kgco2e": 12_900}, "inconsistent"),
+        (LLAMA | {"energy_kwh": 4.9e6}, "consistent"),
+        (LLAMA | {"energy_kwh": 4.9e5}, "inconsistent"),
+        (LLAMA | {"usd": 2.1e7}, "consistent"),
+        (LLAMA | {"usd": 7e5}, "inconsistent"),
+        (
+            {"accelerator": "tpu-v3", "devices": 512, "wall_clock_days": 20, "energy_kwh": 85_700},
+            "consistent",
+        ),
+        ({"device_hours": 7e6, "kgco2e": 2_040_000}, "unverifiable"),
+    ],
+)
+def test_energy_carbon_and_money_follow_from_the_hours_and_the_hardware(
+    client: httpx.Client, claim: dict[str, Any], verdict: str
+) -> None:
+    checks = client.post("/claims/check", json=claim).json()["checks"]
+    last = ({"energy_kwh", "kgco2e", "usd"} & claim.keys()).pop()
+    (check,) = [entry for entry in checks if entry["quantity"] == last]
+    assert check["verdict"] == verdict, check
+
+
+def test_a_place_that_is_stated_narrows_the_carbon(client: httpx.Client) -> None:
+    claim = LLAMA | {"kgco2e": 2_040_000}
+    anywhere, france = (
+        client.post("/claims/check", json=claim | where).json()["checks"][-1]
+        for where in ({}, {"region": "fr"})
+    )
+    assert france["estimate"]["high"] < anywhere["estimate"]["high"]
+    assert (anywhere["verdict"], france["verdict"]) == ("consistent", "inconsistent")
+    unknown = client.post("/claims/check", json=claim | {"region": "frr"})
+    assert unknown.status_code == 422
+
+
+def test_hours_of_a_mixture_count_the_parameters_of_a_token(client: httpx.Client) -> None:
+    claim = {"model": "deepseek-v3", "accelerator": "h800-sxm", "device_hours": 2.664e6}
+    (check,) = client.post("/claims/check", json=claim).json()["checks"]
+    assert check["verdict"] == "consistent", check
+
+
 def test_a_closed_subject_is_unverifiable_and_says_why(client: httpx.Client) -> None:
     claim = {"model": "a-model-that-nobody-describes", "parameters": 10**12}
     answer = client.post("/claims/check", json=claim).json()

@@ -11,9 +11,10 @@ from service.api.provenance import provenance
 from service.api.resolve import places
 from service.api.resolve.ledger import Ledger
 from service.api.state import snapshot
+from service.catalog.errors import UnknownName
 
 router = APIRouter(tags=["estimates"])
-_ABOUT = {"model", "tokens", "accelerator", "devices", "relative_to", "at_least"}
+_ABOUT = {"model", "tokens", "accelerator", "devices", "relative_to", "at_least", "region"}
 
 
 @router.post("/claims/check", name="check_claim", summary="Is a published claim plausible?")
@@ -25,5 +26,10 @@ async def post_claim(request: Request, body: ClaimCheckRequest) -> ClaimCheckRes
     found = snapshot(request)
     if body.accelerator is not None:
         places.accelerator(found, body.accelerator, Ledger(), "/accelerator")
+    if body.region is not None:
+        try:
+            found.get("regions", body.region)
+        except UnknownName as error:
+            raise places.unknown("unknown-region", "/region", error) from None
     verdict, checks = claims.check(quantities, found)
     return ClaimCheckResponse(verdict=verdict, checks=checks, provenance=provenance(found))
