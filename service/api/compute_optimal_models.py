@@ -134,6 +134,18 @@ class FrontierSection(ApiModel):
     loss: list[float] | None
 
 
+class ColumnsSection(ApiModel):
+    """The optimum of each of the values, in their order: columns of one length."""
+
+    values: list[float]
+    flops: list[float]
+    parameters: list[float]
+    parameters_low: list[float]
+    parameters_high: list[float]
+    tokens: list[float]
+    loss: list[float] | None
+
+
 class LifetimeSection(ApiModel):
     """The size when what it serves is counted too."""
 
@@ -276,6 +288,7 @@ class ComputeOptimalResponse(ApiModel):
     )
     next_step: NextStepSection | None
     frontier: FrontierSection
+    columns: ColumnsSection | None = Field(description="Null without values.")
     lifetime_cost: LifetimeCostSection | None = Field(
         description="Null without inference_tokens, devices and a price."
     )

@@ -21,6 +21,7 @@ from service.api.bounded import (
 )
 from service.api.requests import Pricing, Site
 
+MOST_VALUES = 100_000
 Size = Annotated[Real, Field(ge=1e5, le=1e17)]
 """Parameters."""
 
@@ -189,6 +190,12 @@ class ComputeOptimalRequest(ApiModel):
     )
 
     budget: Budget
+    values: list[Annotated[Real, Field(ge=1e-6, le=1e36)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_VALUES,
+        description="Further amounts of the same kind of budget, answered as columns.",
+    )
     law: Name | OwnLaw | None = Field(
         None, description="A name, or constants of your own. Default: besiroglu-2024."
     )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from service.api import optimising_budgets, optimising_options, optimising_sections
-from service.api.compute_optimal_models import ComputeOptimalResponse, LargestSection
+from service.api.compute_optimal_models import (
+    ColumnsSection,
+    ComputeOptimalResponse,
+    LargestSection,
+)
 from service.api.compute_optimal_requests import ComputeOptimalRequest, OwnLaw
 from service.api.optimising_budgets import Runs
 from service.api.problems import ProblemError, at
@@ -29,6 +36,7 @@ def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimal
         solution = laws.solve(budget, law)
         others = laws.solve_all(budget)
         largest = _largest(request, budget, solution, law)
+        columns = _columns(request, budget, law)
     except laws.BudgetError as error:
         raise at("invalid-request", "/budget", str(error)) from None
     except laws.LawError as error:
@@ -48,6 +56,7 @@ def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimal
         spread=optimising_sections.spread(optimum, others),
         run=None if runs is None else optimising_sections.run(best, runs, ledger),
         largest=largest,
+        columns=columns,
         frontier=optimising_sections.frontier(float(best.flops), law),
         hyperparameters=optimising_sections.hyperparameters(float(best.flops)),
         **_returns(float(best.flops), law, runs),
@@ -104,6 +113,30 @@ def _largest(
     spend = budget.spend or laws.training_flops
     value = float(budget.value if budget.spend else solution.optimum.flops)
     return optimising_options.largest(request.largest, value, spend, law)
+
+
+def _columns(
+    request: ComputeOptimalRequest, budget: laws.Budget, law: laws.Law
+) -> ColumnsSection | None:
+    """The optimum of many budgets at once. Raises BudgetError."""
+    if request.values is None:
+        return None
+    with np.errstate(all="ignore"):
+        flops = laws.flops_of(replace(budget, value=np.array(request.values)), law)
+        best = laws.optimum(flops, law)
+    found = [flops, *best.parameters, best.tokens.value]
+    if not np.all(np.isfinite(found)):
+        raise laws.BudgetError("some of the values have no finite optimum")
+    flops, sizes, low, high, tokens = (column.tolist() for column in found)
+    return ColumnsSection(
+        values=request.values,
+        flops=flops,
+        parameters=sizes,
+        parameters_low=low,
+        parameters_high=high,
+        tokens=tokens,
+        loss=None if best.loss is None else best.loss.value.tolist(),
+    )
 
 
 def _returns(flops: float, law: laws.Law, runs: Runs | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from service.api.compute_optimal_requests import (
 )
 from service.api.mapping import finite, predicted
 from service.api.optimising_budgets import Runs
-from service.api.resolve import sized
+from service.api.resolve import sized_serving
 from service.api.resolve.ledger import Ledger
 from service.core import scaling_laws as laws
 from service.core.scaling_laws import mixtures, precision, repeated, sizing
@@ -55,7 +55,7 @@ def lifetime_cost(
         return None
 
     def serve(parameters: float, served: float) -> float:
-        seconds = sized.serving_seconds(parameters, runs.accelerator)
+        seconds = sized_serving.serving_seconds(parameters, runs.accelerator)
         return served * seconds / 3600.0 * price if seconds else laws.INFINITE
 
     found = lifetime_spend(loss, tokens, train, serve, law)
@@ -64,7 +64,7 @@ def lifetime_cost(
         return None
     ledger.assume(
         "/inference_tokens",
-        sized.SERVED_CONCURRENCY,
+        sized_serving.CONCURRENCY,
         "default",
         "served in bf16 by vLLM, so many sequences of 1,024 prompt and 256 output tokens at once",
     )

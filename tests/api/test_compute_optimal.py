@@ -129,6 +129,30 @@ def test_the_frontier_passes_through_the_optimum(client: httpx.Client) -> None:
     assert columns["loss"] == sorted(columns["loss"], reverse=True)
 
 
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget["kind"])
+def test_a_column_of_budgets_is_what_each_is_alone(
+    client: httpx.Client, budget: dict[str, Any]
+) -> None:
+    amount = "hours" if budget["kind"] == "deadline" else "value"
+    on_ladder = {name: value for name, value in budget.items() if name != "utilization"}
+    values = [budget[amount] * factor for factor in (0.98, 1.0, 1.3)]
+    answer = ask(client, budget=on_ladder, values=values)
+    columns = answer["columns"]
+    assert columns["values"] == values
+    for row, value in enumerate(values):
+        best = ask(client, budget=on_ladder | {amount: value})["optimum"]
+        for name in ("parameters", "tokens", "loss"):
+            assert columns[name][row] == pytest.approx(best[name]["value"], rel=1e-6)
+
+
+def test_a_hundred_thousand_budgets_in_one_call(client: httpx.Client) -> None:
+    values = [1e18 * 10 ** (row / 1e4) for row in range(100_000)]
+    columns = ask(client, budget=BUDGETS[0], values=values)["columns"]
+    assert columns["flops"] == values
+    assert len(columns["loss"]) == 100_000
+    assert columns["parameters"][0] < columns["parameters"][-1]
+
+
 def test_a_size_of_ones_own_is_judged_by_every_law(client: httpx.Client) -> None:
     model = {"parameters": 8.03e9, "tokens": 1.5e13}
     found = ask(client, budget=BUDGETS[0], model=model)["model"]
@@ -167,6 +191,8 @@ def test_mixtures_and_low_precision_are_marked_as_trends(client: httpx.Client) -
     [
         ({}, "/budget"),
         ({"budget": BUDGETS[0], "largest": {}}, "/largest"),
+        ({"budget": BUDGETS[0], "values": []}, "/values"),
+        ({"budget": BUDGETS[5], "values": [1.5]}, "/budget"),
         ({"budget": BUDGETS[0], "mixture": {"experts": 2, "active_experts": 3}}, "/mixture"),
         ({"budget": {"kind": "wishes", "value": 1}}, "/budget/kind"),
         ({"budget": {"kind": "flops", "value": -1}}, "/budget/value"),

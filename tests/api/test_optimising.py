@@ -15,7 +15,7 @@ from service.api import optimising, optimising_budgets
 from service.api.compute_optimal_models import ComputeOptimalResponse
 from service.api.compute_optimal_requests import ComputeOptimalRequest
 from service.api.problems import ProblemError
-from service.api.resolve import sized
+from service.api.resolve import sized, sized_serving
 from service.api.resolve.ledger import Ledger
 from service.catalog.snapshot import Snapshot
 from service.core.scaling_laws import LAWS, find_law, flops_of, optimum, solve
@@ -204,7 +204,7 @@ def test_a_life_of_serving_in_money_wants_a_smaller_model_trained_longer(seeded:
         _, runs = optimising_budgets.resolve(request, seeded, Ledger())
         assert runs is not None
         training = runs.usd(size, law.tokens_for(size, cost.loss))
-        serving = 1e13 * sized.serving_seconds(size, runs.accelerator) / 3600.0 * 2.0
+        serving = 1e13 * sized_serving.serving_seconds(size, runs.accelerator) / 3600.0 * 2.0
         assert training + serving >= cost.total_usd * 0.9999
 
 

@@ -8,7 +8,7 @@ import math
 import httpx
 import pytest
 
-from service.api.resolve import sized
+from service.api.resolve import sized, sized_serving
 from service.calibration import reference
 from service.core import parameters
 from service.core.scaling_laws import training_flops
@@ -101,7 +101,7 @@ def test_a_stated_utilisation_holds_for_every_size() -> None:
 
 
 def test_serving_takes_longer_the_larger_the_model() -> None:
-    seconds = [sized.serving_seconds(size, H100) for size in (1e9, 7e9, 7e10, 4e11)]
+    seconds = [sized_serving.serving_seconds(size, H100) for size in (1e9, 7e9, 7e10, 4e11)]
     assert seconds == sorted(seconds)
     assert seconds[1] < seconds[2] / 4.0
 

@@ -1,8 +1,8 @@
-"""How fast devices train, and serve, a model of which only the size is known.
+"""How fast devices train a model of which only the size is known.
 
 A ladder of LLaMA-like networks is estimated as /estimate does it, each with the layout that is
 chosen there. What lies between two rungs is on the straight line between them in the logarithms,
-so that the spend of a run is a continuous function of its size. Sizes are plain floats here.
+so that the spend of a run is a continuous function of its size. Floats or arrays.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from service.api.request_models import SizeModel
 from service.api.requests import EstimateRequest
 from service.api.resolve import training
@@ -24,17 +26,15 @@ from service.core.architecture.families import registry
 from service.core.architecture.network import Network
 from service.core.estimate import DOES_NOT_FIT, Estimate, Prepared, evaluate, prepare
 from service.core.hardware import Accelerator
+from service.core.numeric import FloatArray, Number
 from service.core.parallelism import Layout
 from service.core.scaling_laws import training_flops
 from service.core.search import Question
-from service.core.serving import ServingEstimate, ServingJob
-from service.core.serving import estimate as serve
 from service.core.spending import Accounting, Draw, Site, spending
 from service.core.uncertainty import Interval
 
 WIDTHS = tuple(sorted(share << power for power in range(8) for share in (4, 5, 6)))
 """Hidden sizes of the rungs in 128s, from 512 to 98,304: 46 million to 90 trillion parameters."""
-SERVED_CONCURRENCY = 64.0
 FORMAT = "bf16"
 
 _TOKENS = 1e12
@@ -49,10 +49,10 @@ _EXACT = Interval(1.0, 1.0, 1.0)
 class Speed(Protocol):
     """What a run of N parameters makes of the hours of its devices."""
 
-    def flops_per_second(self, size: float) -> float:
+    def flops_per_second(self, size: Number) -> Number:
         """6 N times the tokens a second of a device that is paid for; 0 where N does not fit."""
 
-    def kgco2e_per_hour(self, size: float) -> float:
+    def kgco2e_per_hour(self, size: Number) -> Number:
         """Location-based and embodied emissions of a device-hour."""
 
     def utilization(self, size: float) -> float:
@@ -88,8 +88,10 @@ def sizes() -> tuple[float, ...]:
     return tuple(float(parameters.count(network(width)).total) for width in WIDTHS)
 
 
-def between(size: float, read: Callable[[int], float]) -> float:
+def between(size: Number, read: Callable[[int], float]) -> Number:
     """A positive quantity of the rungs at a size; level beyond the ends, 0 next to a 0."""
+    if isinstance(size, np.ndarray):
+        return _column(size, read)
     known = sizes()
     place = bisect_right(known, size)
     if place in (0, len(known)):
@@ -100,6 +102,20 @@ def between(size: float, read: Callable[[int], float]) -> float:
     high = read(WIDTHS[place])
     share = math.log(size / known[place - 1]) / math.log(known[place] / known[place - 1])
     return low * (high / low) ** share if high else 0.0
+
+
+def _column(column: FloatArray, read: Callable[[int], float]) -> FloatArray:
+    """The same for a column of sizes: only the rungs round them are read."""
+    known = sizes()
+    first = max(bisect_right(known, float(column.min())) - 1, 0)
+    last = min(bisect_right(known, float(column.max())), len(known) - 1)
+    values = np.array([read(width) for width in WIDTHS[first : last + 1]])
+    fit = int(np.argmin(values > 0.0)) if not values.all() else len(values)
+    if not fit:
+        return np.zeros_like(column)
+    rungs = np.array(known[first : first + fit])
+    line: FloatArray = np.exp(np.interp(np.log(column), np.log(rungs), np.log(values[:fit])))
+    return np.where((column > rungs[-1]) & (fit < len(values)), 0.0, line)
 
 
 class Rung(NamedTuple):
@@ -125,18 +141,18 @@ class Ladder:
     count: int | None
     site: Site
 
-    def flops_per_second(self, size: float) -> float:
+    def flops_per_second(self, size: Number) -> Number:
         """See Speed."""
         return between(size, self._rate)
 
-    def kgco2e_per_hour(self, size: float) -> float:
+    def kgco2e_per_hour(self, size: Number) -> Number:
         """See Speed."""
         ours = (self.accelerator, self.count, self.site)
         return between(size, lambda width: _kgco2e_per_hour(width, *ours))
 
     def utilization(self, size: float) -> float:
         """See Speed."""
-        return between(size, lambda width: self._read(width, _utilization))
+        return float(between(size, lambda width: self._read(width, _utilization)))
 
     def devices(self, size: float) -> int | None:
         """See Speed: those of the next rung, where the number is open."""
@@ -172,11 +188,11 @@ class Flat:
     count: int | None
     site: Site
 
-    def flops_per_second(self, size: float) -> float:
+    def flops_per_second(self, size: Number) -> Number:
         """See Speed."""
         return self.accelerator.peak_for(FORMAT) * self.stated
 
-    def kgco2e_per_hour(self, size: float) -> float:
+    def kgco2e_per_hour(self, size: Number) -> Number:
         """See Speed."""
         low, central, high = self.accelerator.embodied_kgco2e
         draw = Draw(
@@ -274,29 +290,3 @@ def _rate(found: Rung, width: int) -> float:
 def _utilization(found: Rung) -> float:
     share = found.layout.devices / found.paid
     return float(found.answer.model_flops_utilization.value * share)
-
-
-def serving_seconds(size: float, accelerator: Accelerator) -> float:
-    """Device-seconds for a token that a model of this size serves, prompts counted; 0: no fit."""
-    return between(size, lambda width: _served(width, accelerator))
-
-
-@lru_cache(maxsize=1024)
-def _served(width: int, accelerator: Accelerator) -> float:
-    """On the fewest devices that hold the weights and the caches of all sequences in flight."""
-    most = accelerator.devices_per_node
-    ways = [1 << i for i in range(7) if 1 << i <= most and width % (1 << i) == 0]
-    replicas = [(way, 1) for way in ways] + [(ways[-1], 1 << i) for i in range(1, 7)]
-    for tensor, pipeline in replicas:
-        job = ServingJob(
-            tensor=float(tensor), pipeline=float(pipeline), concurrency=SERVED_CONCURRENCY
-        )
-        answer = serve(network(width), accelerator, job)
-        if answer.memory.peak_bytes <= answer.capacity_bytes:
-            return _seconds_a_token(answer, job)
-    return 0.0
-
-
-def _seconds_a_token(answer: ServingEstimate, job: ServingJob) -> float:
-    tokens = job.prompt_tokens + job.output_tokens
-    return float(answer.devices / (answer.requests_per_second.value * tokens))
