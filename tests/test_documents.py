@@ -45,6 +45,18 @@ def test_page_of_sizes_is_generated_by_the_laws() -> None:
     assert documents.SIZES.read_text(encoding="utf-8") == documents.right_sizes()
 
 
+def test_page_of_sizes_judges_the_models_that_people_ask_about() -> None:
+    rows = documents.SIZES.read_text(encoding="utf-8").splitlines()
+    verdicts = {row.split(" | ")[0].strip("| "): row.split(" | ")[4] for row in rows[9:]}
+    assert len(verdicts) > 60
+    for name in ("gpt-3-175b", "gopher-280b"):
+        assert verdicts[name] == "undertrained"
+    for name in ("chinchilla-70b", "llama-65b"):
+        assert verdicts[name] == "compute_optimal"
+    for name in ("llama-7b", "llama-13b", "llama-33b", "llama-3.1-8b", "bert-base"):
+        assert verdicts[name] == "overtrained"
+
+
 def test_every_endpoint_of_the_readme_exists(client: httpx.Client) -> None:
     text = documents.README.read_text(encoding="utf-8")
     table = text[text.index("| endpoint |") : text.index("The same routes")]

@@ -75,7 +75,7 @@ class RunSection(ApiModel):
     device_hours: Predicted
     wall_clock_hours: Predicted | None
     usd: Predicted | None = Field(description="Null where no price is known.")
-    kgco2e: float
+    kgco2e: Predicted
 
 
 class BasinSection(ApiModel):

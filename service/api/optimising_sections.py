@@ -139,7 +139,7 @@ def run(best: laws.Optimum, runs: Runs, ledger: Ledger) -> RunSection | None:
         device_hours=predicted(hours),
         wall_clock_hours=None if devices is None else predicted(hours.times(1.0 / devices)),
         usd=None if runs.usd_per_hour is None else predicted(hours.times(runs.usd_per_hour)),
-        kgco2e=float(runs.kgco2e(size, tokens)),
+        kgco2e=predicted(runs.speed.kgco2e_spread(size).times(runs.kgco2e(size, tokens))),
     )
 
 

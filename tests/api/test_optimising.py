@@ -161,10 +161,11 @@ def test_the_run_spends_the_budget_and_states_all_its_units(seeded: Snapshot) ->
         spent = {
             "device_hours": run.device_hours.value,
             "usd": run.usd.value,
-            "kgco2e": run.kgco2e,
+            "kgco2e": run.kgco2e.value,
             "deadline": run.wall_clock_hours.value if run.wall_clock_hours else None,
         }[budget["kind"]]
         assert spent == pytest.approx(budget.get("value", budget.get("hours")), rel=1e-6)
+        assert run.kgco2e.low < run.kgco2e.value < run.kgco2e.high
         assert 0.1 < run.model_flops_utilization < 0.7
 
 

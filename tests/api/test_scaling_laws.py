@@ -48,3 +48,28 @@ def test_every_law_is_listed_with_its_source(client: httpx.Client) -> None:
         item["law"] for item in items
     }
     assert all(item["source"] for item in items)
+
+
+def test_each_law_states_its_constants_its_range_and_how_they_were_read(
+    client: httpx.Client,
+) -> None:
+    items = {law["law"]: law for law in client.get("/scaling-laws").json()["items"]}
+    default = items["besiroglu-2024"]
+    assert default["constants"]["parameter_coefficient"] == 482.01
+    assert default["form"].startswith("L = E + A / N^alpha")
+    assert default["fitted"]["flops"] == [6e18, 3e21]
+    assert default["checked"] == "full text"
+    assert len(items["hoffmann-2022-approach-1"]["constants"]["flops"]) == 9
+    assert items["kaplan-2020"]["constants"]["line_parameter_power"] == 0.73
+    assert items["deepseek-2024"]["fitted"]["parameters"] is None
+    assert "rounded_constants" in items["hoffmann-2022-approach-3-rounded"]["warnings"]
+
+
+def test_the_constants_of_a_fit_are_a_law_to_ask_with(client: httpx.Client) -> None:
+    fitted = client.post("/scaling-laws/fit", json={"runs": runs(0.002)}).json()
+    names = ("irreducible", "parameter_coefficient", "token_coefficient")
+    names += ("parameter_exponent", "token_exponent")
+    law = {name: fitted[name]["value"] for name in names}
+    body = {"budget": {"kind": "flops", "value": 1e22}, "law": law}
+    answer = client.post("/compute-optimal", json=body).json()
+    assert 6e9 < answer["optimum"]["parameters"]["value"] < 1.3e10

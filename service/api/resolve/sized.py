@@ -64,6 +64,9 @@ class Speed(Protocol):
     def hours_spread(self, size: float) -> Interval:
         """The 90 % interval of device-hours, as a ratio to their central value."""
 
+    def kgco2e_spread(self, size: float) -> Interval:
+        """The same of a run's emissions."""
+
 
 @cache
 def network(width: int) -> Network:
@@ -148,7 +151,7 @@ class Ladder:
     def kgco2e_per_hour(self, size: Number) -> Number:
         """See Speed."""
         ours = (self.accelerator, self.count, self.site)
-        return between(size, lambda width: _kgco2e_per_hour(width, *ours))
+        return between(size, lambda width: float(_emissions(width, *ours).value))
 
     def utilization(self, size: float) -> float:
         """See Speed."""
@@ -164,12 +167,13 @@ class Ladder:
 
     def hours_spread(self, size: float) -> Interval:
         """See Speed."""
-        width = WIDTHS[max(bisect_right(sizes(), size) - 1, 0)]
-        found = rung(width, self.accelerator, self.count)
-        if found is None:
-            return _EXACT
-        hours = found.answer.device_hours
-        return hours.times(1.0 / hours.value)
+        found = rung(_below(size), self.accelerator, self.count)
+        return _EXACT if found is None else _ratio(found.answer.device_hours)
+
+    def kgco2e_spread(self, size: float) -> Interval:
+        """See Speed."""
+        found = _emissions(_below(size), self.accelerator, self.count, self.site)
+        return _ratio(found) if found.value else _EXACT
 
     def _rate(self, width: int) -> float:
         return self._read(width, lambda found: _rate(found, width))
@@ -194,6 +198,14 @@ class Flat:
 
     def kgco2e_per_hour(self, size: Number) -> Number:
         """See Speed."""
+        return self._emissions().value
+
+    def kgco2e_spread(self, size: float) -> Interval:
+        """See Speed."""
+        return _ratio(self._emissions())
+
+    def _emissions(self) -> Interval:
+        """Of a device-hour."""
         low, central, high = self.accelerator.embodied_kgco2e
         draw = Draw(
             energy.power_envelope(
@@ -203,7 +215,7 @@ class Flat:
             energy.power_slope(FORMAT),
             Interval(central, low, high),
         )
-        return float(spending(_EXACT, draw, self.site, 0.0).total_kgco2e.value)
+        return spending(_EXACT, draw, self.site, 0.0).total_kgco2e
 
     def utilization(self, size: float) -> float:
         """See Speed."""
@@ -263,17 +275,24 @@ def _layout(
 
 
 @lru_cache(maxsize=4096)
-def _kgco2e_per_hour(
-    width: int, accelerator: Accelerator, devices: int | None, site: Site
-) -> float:
-    """Emissions of a device-hour; devices that stand idle count as such. 0 where none fit."""
+def _emissions(width: int, accelerator: Accelerator, devices: int | None, site: Site) -> Interval:
+    """Of a device-hour; devices that stand idle count as such. 0 where none fit."""
     found = rung(width, accelerator, devices)
     if found is None:
-        return 0.0
+        return _EXACT.times(0.0)
     idle = found.device_hours - float(found.answer.device_hours.value)
     accounting = Accounting(idle_device_hours=idle)
     again = evaluate(found.job, found.layout, _TOKENS, site, 0.0, accounting)
-    return float(again.total_kgco2e.value) / found.device_hours
+    return again.total_kgco2e.times(1.0 / found.device_hours)
+
+
+def _below(size: float) -> int:
+    """The rung at or below a size."""
+    return WIDTHS[max(bisect_right(sizes(), size) - 1, 0)]
+
+
+def _ratio(interval: Interval) -> Interval:
+    return interval.times(1.0 / interval.value)
 
 
 def _divisible(batch: float, devices: int) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter
@@ -13,12 +14,26 @@ from service.api.mapping import predicted
 from service.api.problems import at
 from service.api.responses import Predicted
 from service.core.scaling_laws.fit import FEWEST_RUNS, FitError, fit_law
-from service.core.scaling_laws.law import Law
+from service.core.scaling_laws.forms import (
+    Additive,
+    KaplanFrontier,
+    PowerFrontier,
+    TabulatedFrontier,
+)
+from service.core.scaling_laws.law import WARNINGS, Law
 from service.core.scaling_laws.laws import LAWS
 
 router = APIRouter(prefix="/scaling-laws", tags=["estimates"])
 MOST_RUNS = 2_000
 _COUNT = Annotated[Real, Field(gt=0, le=1e21)]
+
+
+class FittedSection(ApiModel):
+    """Where the law was fitted, lowest and highest; null where the source does not say."""
+
+    flops: tuple[float, float] | None
+    parameters: tuple[float, float] | None
+    tokens_per_parameter: tuple[float, float] | None
 
 
 class PublishedLaw(ApiModel):
@@ -29,6 +44,12 @@ class PublishedLaw(ApiModel):
     data: str = Field(description="What it was fitted on.")
     counts: str = Field(description="What its N counts.")
     standing: str
+    checked: str = Field(description="How the constants were read.")
+    form: str
+    constants: dict[str, float | list[float]]
+    fitted: FittedSection
+    comparable: bool = Field(description="Total parameters, C = 6 N D, a dense model.")
+    warnings: dict[str, str] = Field(description="That hold whatever is asked.")
     listed: bool = Field(description="Answered side by side; otherwise only by name.")
 
 
@@ -95,8 +116,33 @@ def _section(law: Law) -> PublishedLaw:
         data=law.data,
         counts=law.parameters_definition,
         standing=law.standing,
+        checked=law.checked,
+        form=_FORMS[type(law.form)],
+        constants=_constants(law.form),
+        fitted=FittedSection(**dataclasses.asdict(law.fitted)),
+        comparable=law.comparable,
+        warnings={code: WARNINGS[code] for code in law.notes},
         listed=law.listed,
     )
+
+
+_FORMS: dict[type, str] = {
+    Additive: "L = E + A / N^alpha + B / D^beta",
+    PowerFrontier: "N = n C^a, D = d C^b",
+    KaplanFrontier: "N = n C^a, L = (C_c / C)^a_C",
+    TabulatedFrontier: "a table of C and N, joined by power laws",
+}
+
+
+def _constants(form: Any) -> dict[str, float | list[float]]:
+    """The constants of a form by name, those of a part of it among them."""
+    found: dict[str, float | list[float]] = {}
+    for name, value in dataclasses.asdict(form).items():
+        if isinstance(value, dict):
+            found |= {f"{name}_{inner}": constant for inner, constant in value.items()}
+        else:
+            found[name] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 @router.post("/fit", name="fit_scaling_law", summary="Fit a law to runs of your own")
