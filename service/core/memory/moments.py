@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from service.core.architecture.activations import Context
 from service.core.architecture.gradients import working
 from service.core.architecture.network import Placed
@@ -85,7 +87,7 @@ def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site)
         alive = placed(leaf, working(leaf, context, hidden), recomputed=False)
         gradient, _ = weight_amounts([leaf], context, site)
         moment = Moment(total.plus(alive), weights=sum_of(gradient, dequantised([leaf], site)))
-        size = _nominal(moment, 1.0, NOMINAL_SEQUENCES[1])
+        size = _nominal(moment, NOMINAL_SEQUENCES[1])
         if size > worst_size:
             worst, worst_size = moment, size
     gradients, cached = weight_amounts(leaves, context, site)
@@ -150,12 +152,7 @@ def moments(
     """
     candidates: list[Moment] = []
     made = last
-    for index in range(len(runs) - 1, -1, -1):
-        run = runs[index]
-        held, copies = before, NOTHING
-        for other in runs[:index]:
-            held = held.plus(other.kept.scaled(other.number))
-            copies = sum_of(scaled(other.cached, other.number), copies)
+    for run, (held, copies) in zip(reversed(runs), reversed(_in_front(before, runs)), strict=True):
         candidates.extend(
             Moment(
                 held.plus(run.kept.scaled(left)).plus(run.worst.held),
@@ -168,28 +165,44 @@ def moments(
     return _winners([end, start, *candidates])
 
 
+def _in_front(before: Saved, runs: Sequence[Layers]) -> list[tuple[Saved, SplitCount]]:
+    """What all layers in front of each run keep, and their 16-bit copies of weights."""
+    held, copies = before, NOTHING
+    found: list[tuple[Saved, SplitCount]] = []
+    for run in runs:
+        found.append((held, copies))
+        held = held.plus(run.kept.scaled(run.number))
+        copies = sum_of(scaled(run.cached, run.number), copies)
+    return found
+
+
 def _winners(candidates: list[Moment]) -> tuple[Moment, ...]:
     """The first two, and those that with them come closest to the largest at every batch."""
-    points = [(batch, tokens) for batch in _BATCHES for tokens in NOMINAL_SEQUENCES]
-    sizes = [[_nominal(moment, *point) for point in points] for moment in candidates]
-    goal = [max(column) for column in zip(*sizes, strict=True)]
-    reached = [max(pair) for pair in zip(sizes[0], sizes[1], strict=True)]
+    batch, tokens = np.array(np.meshgrid(_BATCHES, NOMINAL_SEQUENCES)).reshape(2, 1, -1)
+    fixed, linear, square, weights = np.array([_amounts(m) for m in candidates]).T[:, :, None]
+    sizes = (fixed + tokens * (linear + tokens * square)) * batch + weights
+    goal = np.maximum(sizes.max(axis=0), 1.0)
+    reached = sizes[:2].max(axis=0)
     chosen = candidates[:2]
     for _ in range(COUNT - 2):
-        together = [[max(a, b) for a, b in zip(reached, row, strict=True)] for row in sizes]
-        best = min(range(len(sizes)), key=lambda index: _shortfall(together[index], goal))
+        together = np.maximum(sizes, reached)
+        best = int((1.0 - together / goal).sum(axis=1).argmin())
         reached = together[best]
         chosen.append(candidates[best])
     return tuple(chosen)
 
 
-def _shortfall(reached: list[float], goal: list[float]) -> float:
-    return sum(1.0 - have / max(want, 1.0) for have, want in zip(reached, goal, strict=True))
-
-
-def _nominal(moment: Moment, batch: float, tokens: float) -> float:
-    weights: float = sum(
+def _amounts(moment: Moment) -> tuple[float, float, float, float]:
+    """Bytes a sample: fixed, a token and a token squared; and those of weights."""
+    fixed, linear, square = (sum(column) for column in zip(*moment.held, strict=True))
+    weights = sum(
         part.tensor + part.key_value + part.whole + part.expert
         for part in (moment.gradients, moment.weights)
     )
-    return moment.held.nominal(tokens) * batch + weights
+    return fixed, linear, square, weights
+
+
+def _nominal(moment: Moment, tokens: float) -> float:
+    """Bytes of one sample and of the weights."""
+    fixed, linear, square, weights = _amounts(moment)
+    return fixed + tokens * (linear + tokens * square) + weights

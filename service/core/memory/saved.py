@@ -62,11 +62,6 @@ class Saved(NamedTuple):
         """Each part times the factor."""
         return Saved(*(part.scaled(factor) for part in self))
 
-    def nominal(self, sequence_length: float) -> float:
-        """Bytes of one sample on one device."""
-        total: float = sum(part.at(sequence_length) for part in self)
-        return total
-
     def on(self, share: Shares) -> Number:
         """Bytes of one sample on one device.
 
