@@ -57,6 +57,15 @@ def test_page_of_sizes_judges_the_models_that_people_ask_about() -> None:
         assert verdicts[name] == "overtrained"
 
 
+def test_every_body_on_the_page_of_budgets_is_answered(client: httpx.Client) -> None:
+    page = (documents.ROOT / "docs" / "compute-optimal.md").read_text(encoding="utf-8")
+    bodies = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert len(bodies) >= 10
+    for body in bodies:
+        answer = client.post("/compute-optimal", json=json.loads(body))
+        assert answer.status_code == 200, body
+
+
 def test_every_endpoint_of_the_readme_exists(client: httpx.Client) -> None:
     text = documents.README.read_text(encoding="utf-8")
     table = text[text.index("| endpoint |") : text.index("The same routes")]

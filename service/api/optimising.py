@@ -20,6 +20,7 @@ from service.api.provenance import provenance
 from service.api.resolve.ledger import Ledger
 from service.catalog.snapshot import Snapshot
 from service.core import scaling_laws as laws
+from service.core.uncertainty import Interval
 
 NEXT_NATS = 0.01
 _SIZES = (1.0, 1e21)
@@ -47,9 +48,7 @@ def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimal
     if isinstance(request.law, OwnLaw):
         _check_sane(best, law)
     _warn(best, solution, ledger)
-    size = float(best.parameters.value)
-    hours = None if runs is None or budget.spend is None else runs.speed.hours_spread(size)
-    optimum = optimising_sections.optimum(solution, law, hours)
+    optimum = optimising_sections.optimum(solution, law, _spread(budget, best, runs))
     return ComputeOptimalResponse(
         optimum=optimum,
         laws=[optimising_sections.law_section(found) for found in others],
@@ -66,6 +65,15 @@ def answer(request: ComputeOptimalRequest, snapshot: Snapshot) -> ComputeOptimal
         warnings=ledger.warnings,
         provenance=provenance(snapshot),
     )
+
+
+def _spread(budget: laws.Budget, best: laws.Optimum, runs: Runs | None) -> Interval | None:
+    """How far the devices may spend more or less of the budget's unit, as a ratio."""
+    if runs is None or budget.spend is None:
+        return None
+    size = float(best.parameters.value)
+    speed = runs.speed
+    return speed.kgco2e_spread(size) if budget.kind == "kgco2e" else speed.hours_spread(size)
 
 
 def _law(request: ComputeOptimalRequest, ledger: Ledger) -> laws.Law:

@@ -27,18 +27,18 @@ from service.core.uncertainty import Interval, product
 _NUDGE = 1.01
 
 
-def optimum(solution: laws.Solution, law: laws.Law, hours: Interval | None) -> OptimumSection:
-    """The optimum; `hours`: the interval of device-hours as a ratio, where the budget is one."""
-    best = solution.optimum if hours is None else _on_devices(solution.optimum, law, hours)
+def optimum(solution: laws.Solution, law: laws.Law, spent: Interval | None) -> OptimumSection:
+    """The optimum; `spent`: the interval of what devices spend, as a ratio, where they do."""
+    best = solution.optimum if spent is None else _on_devices(solution.optimum, law, spent)
     return OptimumSection(
         parameters=predicted(best.parameters),
         tokens=predicted(best.tokens),
         loss=maybe(best.loss),
         flops=float(best.flops),
         tokens_per_parameter=float(best.tokens_per_parameter),
-        interval_basis=best.basis if hours is None else f"{best.basis} and step time",
+        interval_basis=best.basis if spent is None else f"{best.basis} and step time",
         decades_outside_fit=float(best.decades_outside),
-        flops_interval=None if hours is None else predicted(hours.inverse(best.flops)),
+        flops_interval=None if spent is None else predicted(spent.inverse(best.flops)),
         perplexity=None if best.loss is None else predicted(_perplexity(best.loss)),
         spent=float(solution.spent),
         limited_by=str(solution.limited_by),
@@ -49,12 +49,13 @@ def _perplexity(loss: Interval) -> Interval:
     return Interval(*(laws.perplexity(bound) for bound in loss))
 
 
-def _on_devices(best: laws.Optimum, law: laws.Law, hours: Interval) -> laws.Optimum:
+def _on_devices(best: laws.Optimum, law: laws.Law, spent: Interval) -> laws.Optimum:
     """The intervals with that of the speed of the devices, which is independent of the law's.
 
-    N grows as C^a near the optimum, and the budget buys FLOPs in inverse proportion to the hours.
+    N grows as C^a near the optimum, and a budget buys FLOPs in inverse proportion to what they
+    spend.
     """
-    flops = hours.inverse(1.0)
+    flops = spent.inverse(1.0)
     size, tokens = law.form.optimum(best.flops)
     more_size, more_tokens = law.form.optimum(best.flops * _NUDGE)
     growth = (log(more_size / size) / log(_NUDGE), log(more_tokens / tokens) / log(_NUDGE))
