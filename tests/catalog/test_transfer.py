@@ -140,3 +140,21 @@ def test_a_large_price_list_imports_as_one_revision_with_progress(store: Store) 
     assert len(calls) > 1
     assert store.snapshot.revision == revision + 1
     assert len(store.snapshot.shelves["prices"].rows) == MANY
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_prices_with_one_bad_row_name_it_and_change_nothing(
+    store: Store,
+) -> None:
+    store.put("accelerators", "acme-1", accelerator())
+    before = store.snapshot.id
+    good = lines(100_000)
+    bad = good.replace("acme/r77775,acme,acme-1,8", "acme/r77775,acme,acme-1,0")
+    report = import_text(store, "prices", bad, dry_run=True)
+    (wrong,) = report.invalid
+    assert (wrong.line, wrong.problems[0].pointer) == (77_777, "/accelerator_count")
+    assert report.count("create") == 99_999
+    with pytest.raises(ImportRefused, match=r"1 of 100000 rows .* the first is line 77777"):
+        import_text(store, "prices", bad)
+    assert store.refresh().id == before
+    assert import_text(store, "prices", good).count("create") == 100_000
