@@ -16,7 +16,7 @@ from service.core.cluster_calibration import Corrections
 from service.core.energy import PowerEnvelope
 from service.core.hardware import Accelerator, Device
 from service.core.memory import MemoryParts, MemoryTable
-from service.core.numeric import Number, minimum, where
+from service.core.numeric import Number, maximum, minimum, where
 from service.core.parallelism import Kernels, Layout
 from service.core.spending import ALONE, Accounting, Draw, Site, Spending, spending
 from service.core.throughput import Coefficients, Stages, StateBytes, StepTime
@@ -166,9 +166,10 @@ def evaluate(
     steps = tokens / step_tokens
     wall_clock = product(seconds, throughput.billed_factor(layout, job.device)).times(steps)
     hours = wall_clock.times(layout.devices / 3600.0)
+    repeated = job.recomputed_flops / maximum(job.sample_flops, 1.0)  # a norm alone has no FLOPs
     draw = Draw(
         job.envelope,
-        minimum_of(utilization.times(1.0 + job.recomputed_flops / job.sample_flops), 1.0),
+        minimum_of(utilization.times(1.0 + repeated), 1.0),
         job.power_slope,
         job.card_kgco2e,
         minimum(step.compute_seconds / step.total_seconds, 1.0),

@@ -361,7 +361,9 @@ def poster(database_url: str, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def processes_leave_one_row(database_url: str, count: int) -> None:
+def test_processes_that_post_one_id_leave_one_row(database_url: str) -> None:
+    """A hundred do so through replicas, in `test_replicas`."""
+    count = 3
     prepared = Store(database_url)
     prepared.migrate()
     prepared.seed()
@@ -371,15 +373,6 @@ def processes_leave_one_row(database_url: str, count: int) -> None:
     rows = [row for row in prepared.refresh().rows() if row.name == "killed/0"]
     prepared.close()
     assert [row.version for row in rows] == [1]
-
-
-def test_processes_that_post_one_id_leave_one_row(database_url: str) -> None:
-    processes_leave_one_row(database_url, 3)
-
-
-@pytest.mark.soak
-def test_a_hundred_processes_that_post_one_id_leave_one_row(database_url: str) -> None:
-    processes_leave_one_row(database_url, 100)
 
 
 def test_a_poster_that_is_killed_loses_no_run_that_it_acknowledged(database_url: str) -> None:

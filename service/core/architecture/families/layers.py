@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any
 
+from service.core import parameters
 from service.core.architecture.families.config import LIMITS, Config, ConfigError
 from service.core.architecture.families.decoder import (
     AttentionShape,
@@ -95,9 +96,12 @@ def build(document: Sequence[Any], name: str = "", field: str = "layers") -> Net
     state = _State()
     children = _children(document, field, state, 0)
     root = Block("model", children, stream=None if state.tokens else fixed(1.0))
-    return Network(
+    network = Network(
         name, "layers", root, state.rows, state.width, causal=state.tokens, tokens=state.tokens
     )
+    if not parameters.count(network).total:
+        raise ConfigError(field, "no layer here holds a parameter")
+    return network
 
 
 def _children(

@@ -1,0 +1,184 @@
+"""A grammar fuzz within this process: what each hostile body costs is known exactly."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import random
+import re
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.api.app import create_app
+from service.api.lifespan import lifespan
+from service.settings import Settings
+from tests.api.test_fuzz import CASES, no_constant, paths
+
+MOST_CPU_SECONDS = 0.25
+MOST_BYTES = 50e6
+ENDPOINTS = ("/estimate", "/sweep", "/compute-optimal")
+GOOD = [(path, body) for path, body in CASES if path in ENDPOINTS]
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+WORDS = (
+    None, True, False, "", "NaN", "\ud800", "../../etc/passwd", "' OR 1=1 --", "h100-sxm", "bf16",
+    "fp8", "gguf:Q4_K_M", "full", "x" * 5_000, [], {}, [[]], {"kind": "size"}, [None] * 100,
+)  # fmt: skip
+
+
+def number(rng: random.Random) -> float | int:
+    """Of any size and sign; whole ones half of the time."""
+    size = 10 ** rng.uniform(-320, 308) if rng.random() < 0.2 else 10 ** rng.uniform(-3, 16)
+    value = rng.choice((1, 1, 1, -1)) * size
+    if rng.random() < 0.05:
+        return rng.choice((float("nan"), float("inf"), float("-inf"), 0, -0.0, 2**63, 10**400))
+    return round(value) if rng.random() < 0.5 else value
+
+
+def changed(rng: random.Random, body: Any) -> Any:
+    """One node replaced, removed, repeated or wrapped."""
+    body = copy.deepcopy(body)
+    places = paths(body)
+    if not places:
+        return number(rng)
+    *way, last = rng.choice(places)
+    parent = body
+    for step in way:
+        parent = parent[step]
+    act = rng.random()
+    if act < 0.55:
+        parent[last] = number(rng)
+    elif act < 0.75:
+        parent[last] = rng.choice(WORDS)
+    elif act < 0.85:
+        del parent[last]
+    elif act < 0.95:
+        parent[last] = [parent[last]] * rng.choice((1, 2, 50, 2_000))
+    else:
+        for _ in range(rng.choice((1, 100))):
+            parent[last] = {"layers": [parent[last]]}
+    return body
+
+
+def cases(seed: int, count: int) -> Any:
+    rng = random.Random(seed)
+    for _ in range(count):
+        path, body = rng.choice(GOOD)
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            body = changed(rng, body)
+        try:
+            yield path, json.dumps(body).encode()
+        except (ValueError, RecursionError):  # too long a number, too deep a nest for json itself
+            continue
+
+
+def resident(name: str) -> float:
+    found = re.search(rf"^{name}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    assert found
+    return float(found[1]) * 1024
+
+
+class Tried:
+    """What the bodies got and cost."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.slowest: list[tuple[float, str]] = []
+        self.largest: list[tuple[float, str]] = []
+
+    def note(self, status: int, seconds: float, size: float, what: str) -> None:
+        self.statuses[status] += 1
+        self.slowest = sorted([*self.slowest, (seconds, what)], reverse=True)[:5]
+        self.largest = sorted([*self.largest, (size, what)], reverse=True)[:5]
+
+
+async def tried(settings: Settings, seed: int, count: int) -> Tried:
+    app, found = create_app(settings), Tried()
+    async with lifespan(app):
+        for path, body in GOOD:
+            await answered(app, path, json.dumps(body).encode())
+        for path, body in cases(seed, count):
+            CLEAR.write_text("5")
+            before, started = resident("VmRSS"), time.process_time()
+            status, answer = await answered(app, path, body)
+            seconds = time.process_time() - started
+            document = json.loads(answer, parse_constant=no_constant)
+            assert status < 500, (path, body[:2_000], document)
+            assert status == 200 or document["type"].startswith("/problems/")
+            what = f"{path} {status} {body[:600].decode(errors='replace')}"
+            found.note(status, seconds, resident("VmHWM") - before, what)
+    return found
+
+
+async def answered(app: Any, path: str, body: bytes) -> tuple[int, bytes]:
+    sent: list[dict[str, Any]] = []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ],
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(part.get("body", b"") for part in sent[1:])
+
+
+@pytest.mark.parametrize(
+    ("layer", "status"),
+    [
+        ({"type": "norm", "width": 8}, 200),
+        ({"type": "embedding", "rows": 8, "width": 8}, 200),
+        ({"type": "linear", "inputs": 0, "outputs": 10}, 200),
+        ({"type": "parameter", "shape": [0]}, 422),
+        ({"type": "flatten"}, 422),
+    ],
+    ids=lambda value: value["type"] if isinstance(value, dict) else str(value),
+)
+def test_a_model_that_computes_nothing_is_answered_and_one_of_nothing_refused(
+    client: httpx.Client, layer: dict[str, Any], status: int
+) -> None:
+    body = {"model": {"kind": "layers", "layers": [layer]}}
+    found = client.post("/estimate", json=body)
+    assert found.status_code == status, found.text
+
+
+needs_proc = pytest.mark.skipif(not CLEAR.exists(), reason="needs Linux' /proc to see peaks")
+
+
+@needs_proc
+def test_hostile_bodies_cost_little_memory(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'catalog.db'}")
+    found = asyncio.run(tried(settings, 1, 300))
+    assert found.largest[0][0] < MOST_BYTES, found.largest[0]
+
+
+@needs_proc
+@pytest.mark.soak
+def test_200_000_hostile_bodies_cost_little(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'catalog.db'}")
+    found = asyncio.run(tried(settings, 2, 200_000))
+    print(dict(found.statuses))
+    for seconds, what in found.slowest:
+        print(f"{seconds:.3f} s CPU: {what}")
+    for size, what in found.largest:
+        print(f"{size / 1e6:.1f} MB: {what}")
+    assert found.largest[0][0] < MOST_BYTES
+    assert found.slowest[0][0] < MOST_CPU_SECONDS
