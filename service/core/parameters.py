@@ -32,10 +32,10 @@ def count(network: Network) -> ParameterCounts:
     total = untied = embedding = trainable = 0
     idle = 0.0
     components: dict[str, int] = {}
-    for leaf in network.leaves():
-        held = stored_elements(leaf)
+    for leaf, layers in network.stage():
+        held = stored_elements(leaf) * layers
         total += held
-        untied += _alias_elements(leaf) + held
+        untied += _alias_elements(leaf) * layers + held
         trainable += 0 if leaf.frozen else held
         if leaf.routing:
             idle += held * (1.0 - leaf.routing.active / leaf.routing.count)

@@ -83,6 +83,7 @@ class LayerGroup:
     """Consecutive equal layers: the leaves of one of them, and how many there are."""
 
     leaves: tuple[Placed, ...]
+    """One and the same object in all groups of equal layers, as they stand in the first."""
     count: int
     first: int
     shared: bool
@@ -146,22 +147,33 @@ class Network:
         Layers are dealt out evenly and in order: stage `i` of `p` holds layers `i L // p` to
         `(i + 1) L // p`. What stands before the first layer is on the first stage, what stands
         after the last on the last; leaves outside the layers count once. Layers that share their
-        weights hold them once a stage.
+        weights hold them once a stage. Equal layers count together, wherever they stand.
         """
+        counts: dict[int, tuple[tuple[Placed, ...], int]] = {}
+        for leaves, count in self.runs(pipeline, index):
+            _, before = counts.get(id(leaves), (leaves, 0))
+            counts[id(leaves)] = leaves, before + count
+        found = ((leaf, count) for leaves, count in counts.values() for leaf in leaves)
+        first, last = self._ends()
+        return (
+            *((leaf, 1) for leaf in first if index == 0),
+            *found,
+            *((leaf, 1) for leaf in last if index == pipeline - 1),
+        )
+
+    def runs(self, pipeline: int = 1, index: int = 0) -> tuple[tuple[tuple[Placed, ...], int], ...]:
+        """The layers on one pipeline stage in order: the leaves of one layer, and how many."""
         start, stop = self.layers * index // pipeline, self.layers * (index + 1) // pipeline
-        found: list[tuple[Placed, int]] = []
+        found: list[tuple[tuple[Placed, ...], int]] = []
         for group in self.layer_groups():
             count = min(stop, group.first + group.count) - max(start, group.first)
             if count > 0 and group.shared:
-                found.extend((leaf, 1) for leaf in group.leaves)
-                again = count - 1
-                found.extend((replace(leaf, reused=True), again) for leaf in group.leaves if again)
+                found.append((group.leaves, 1))
+                again = tuple(replace(leaf, reused=True) for leaf in group.leaves)
+                found.extend([(again, count - 1)] if count > 1 else [])
             elif count > 0:
-                found.extend((leaf, count) for leaf in group.leaves)
-        before, after = self._ends()
-        first = [(leaf, 1) for leaf in before] if index == 0 else []
-        last = [(leaf, 1) for leaf in after] if index == pipeline - 1 else []
-        return (*first, *found, *last)
+                found.append((group.leaves, count))
+        return tuple(found)
 
     def _ends(self) -> tuple[tuple[Placed, ...], tuple[Placed, ...]]:
         before: list[Placed] = []
@@ -276,10 +288,14 @@ def _groups(leaves: tuple[Placed, ...]) -> Iterator[LayerGroup]:
     for leaf in leaves:
         if leaf.first_layer is not None:
             by_first.setdefault(leaf.first_layer, []).append(leaf)
+    known: dict[tuple[Placed, ...], tuple[Placed, ...]] = {}
     for first, members in by_first.items():
         count = members[0].layer_count
         shared = members[0].weight_copies < members[0].uses and members[0].routing is None
         single = tuple(_single(leaf, count, shared) for leaf in members)
+        if not shared:
+            anywhere = tuple(replace(leaf, first_layer=0) for leaf in single)
+            single = known.setdefault(anywhere, single)
         yield LayerGroup(single, count, first, shared)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -62,10 +61,7 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
     leaves = network.stage(pipeline, stage)
     head = [leaf for leaf, _ in leaves if _is_head(leaf)]
     others = [(leaf, 1.0) for leaf, _ in leaves if leaf.first_layer is None and not _is_head(leaf)]
-    runs = [
-        layers([leaf for leaf, _ in members], float(members[0][1]), context, site)
-        for members in _runs(leaves)
-    ]
+    runs = _runs(network, context, site)
     inside, outside, logits = _sum(runs), saved.total(others, context), _head_kept(head, context)
     held = states.fold(network, kernels, width, pipeline, stage)
     if kernels.recomputation == "full":
@@ -147,12 +143,15 @@ def _is_head(leaf: Placed) -> bool:
     return isinstance(leaf.operator, Linear) and leaf.operator.head
 
 
-def _runs(leaves: Sequence[tuple[Placed, int]]) -> list[list[tuple[Placed, int]]]:
-    found: dict[tuple[int, int], list[tuple[Placed, int]]] = {}
-    for leaf, count in leaves:
-        if leaf.first_layer is not None:
-            found.setdefault((leaf.first_layer, count), []).append((leaf, count))
-    return list(found.values())
+def _runs(network: Network, context: Context, site: Site) -> list[Layers]:
+    """The runs of equal layers on a stage; those of one kind are folded once."""
+    known: dict[int, Layers] = {}
+    runs: list[Layers] = []
+    for leaves, count in network.runs(site.pipeline, site.stage):
+        if id(leaves) not in known:
+            known[id(leaves)] = layers(leaves, 1.0, context, site)
+        runs.append(known[id(leaves)]._replace(number=float(count)))
+    return runs
 
 
 def _head_kept(head: list[Placed], context: Context) -> Saved:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LIMITS = {"layers": 2_000, "size": 2_000_000, "rows": 50_000_000}
+LIMITS = {"layers": 1_000, "size": 2_000_000, "rows": 50_000_000}
 """Largest accepted number of layers, width of a tensor's axis, rows of a table."""
 
 
