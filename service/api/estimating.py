@@ -151,8 +151,11 @@ def _spent(
     ledger: Ledger,
 ) -> dict[str, Any]:
     hours = float(answer.wall_clock_seconds.value) / 3600.0
+    in_steps = job.tokens / float(answer.tokens_per_second_per_device.value) / 3600.0
     return {
-        "cost": mapping_spending.cost(answer, answer.device_hours, around, request.pricing),
+        "cost": mapping_spending.cost(
+            answer, answer.device_hours, around, request.pricing, in_steps
+        ),
         "carbon": mapping_spending.carbon(
             answer,
             around.place,

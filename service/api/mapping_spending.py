@@ -32,9 +32,13 @@ _HOURS_PER_MONTH = money.HOURS_PER_YEAR / 12.0
 
 
 def cost(
-    spent: Spending, hours: Interval, around: Surroundings, pricing: Pricing | None
+    spent: Spending,
+    hours: Interval,
+    around: Surroundings,
+    pricing: Pricing | None,
+    step_hours: float | None = None,
 ) -> CostSection | None:
-    """Money; None where nothing states a price."""
+    """Money; None where nothing states a price. `step_hours`: of `hours`, those in steps."""
     own = None
     if pricing is not None and pricing.owned is not None:
         own = _owned(pricing.owned, spent, hours, around)
@@ -48,6 +52,11 @@ def cost(
         usd=usd,
         usd_per_device_hour=price.usd_per_device_hour,
         price=price,
+        beside_steps_usd=(
+            None
+            if step_hours is None
+            else (float(hours.value) - step_hours) * price.usd_per_device_hour
+        ),
         owned=own,
         reserved=None if around.offer is None else _reserved(around.offer, hours),
     )

@@ -60,6 +60,11 @@ class CostSection(ApiModel):
     usd_per_device_hour: float
     currency: Literal["USD"] = "USD"
     price: Price
+    beside_steps_usd: float | None = Field(
+        None,
+        description="Of `usd.value`, what failures, restarts, checkpoints and evaluation take, as "
+        "in the time; null where no step time is known.",
+    )
     owned: OwnedCost | None = None
     reserved: ReservedCost | None = None
 

@@ -11,7 +11,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.numeric import FloatArray, Number, maximum, minimum, sqrt, where
+from service.core.numeric import FloatArray, Number, where
 from service.core.uncertainty import Interval
 
 HOURS_PER_YEAR = 8_766.0
@@ -58,36 +58,6 @@ def owned_usd_per_device_hour(owned: OwnedHardware) -> Number:
     idle_per_used = (1.0 - owned.utilization) / owned.utilization
     watts = owned.it_watts + idle_per_used * owned.idle_it_watts
     return yearly / used_hours + watts * owned.pue * owned.usd_per_kwh / 1e3
-
-
-def checkpoint_interval_seconds(
-    checkpoint_seconds: Number, devices: Number, device_hours_between_failures: Number
-) -> Number:
-    """The interval between checkpoints that loses least; s. `sqrt(2 c M)`, Young 1974."""
-    between = device_hours_between_failures * 3600.0 / devices
-    return sqrt(2.0 * checkpoint_seconds * between)
-
-
-def failure_overhead_factor(
-    devices: Number,
-    checkpoint_seconds: Number = 60.0,
-    restart_seconds: Number = 600.0,
-    device_hours_between_failures: Number = 50_700.0,
-) -> Number:
-    """Device-hours paid over device-hours of progress, 1 or more.
-
-    `1 / (1 - (c/t + (t/2 + r)/M))` with the interval t of Young 1974: writing checkpoints,
-    repeating half an interval after a failure, and restarting. Failures: Llama 3 (arXiv
-    2407.21783) section 3.3.4 had 419 unexpected ones on 16,384 GPUs in 54 days, one per 50,700
-    device-hours. The waste is capped at nine tenths.
-    """
-    between = device_hours_between_failures * 3600.0 / devices
-    interval = checkpoint_interval_seconds(
-        checkpoint_seconds, devices, device_hours_between_failures
-    )
-    writing = where(interval > 0, checkpoint_seconds / maximum(interval, 1e-9), 0.0)
-    waste = writing + (interval / 2.0 + restart_seconds) / between
-    return 1.0 / (1.0 - minimum(waste, 0.9))
 
 
 def break_even_utilization(reserved_usd_per_hour: Number, on_demand_usd_per_hour: Number) -> Number:

@@ -75,6 +75,22 @@ def test_owned_hardware_stands_beside_the_rented(client: httpx.Client) -> None:
     assert cost["owned"]["break_even_utilization"] < 0.7
 
 
+def test_checkpoints_and_failures_have_their_part_in_the_money(client: httpx.Client) -> None:
+    cluster = ask(client, pricing={"usd_per_device_hour": 2.0})
+    node = ask(
+        client,
+        hardware={"accelerator": "h100-sxm", "count": 8},
+        pricing={"usd_per_device_hour": 2.0},
+    )
+    shares = []
+    for answer in (cluster, node):
+        cost, time = answer["cost"], answer["time"]
+        in_steps = 1e10 / time["tokens_per_second_per_device"]["value"] / 3600 * 2.0
+        assert cost["beside_steps_usd"] == pytest.approx(cost["usd"]["value"] - in_steps)
+        shares.append(cost["beside_steps_usd"] / cost["usd"]["value"])
+    assert 0 <= shares[1] <= shares[0] < 0.5
+
+
 def test_a_rent_below_the_power_bill_never_makes_owning_pay(client: httpx.Client) -> None:
     cost = ask(client, pricing={"usd_per_device_hour": 0.01, "owned": OWNED})["cost"]
     assert cost["owned"]["break_even_utilization"] is None

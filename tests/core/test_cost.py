@@ -65,37 +65,6 @@ def test_a_reservation_breaks_even_at_the_ratio_of_the_prices() -> None:
     assert cost.break_even_utilization(3.0, 2.5) > 1
 
 
-def test_failures_cost_little_on_one_node_and_a_tenth_at_16384_as_llama_3_reports() -> None:
-    assert cost.failure_overhead_factor(8) < 1.01
-    blocking, quick = (
-        cost.failure_overhead_factor(16_384, checkpoint_seconds=seconds, restart_seconds=300.0)
-        for seconds in (60.0, 10.0)
-    )
-    assert 1.03 < quick < 1 / 0.9 < blocking < 1.2
-
-
-def test_failure_overhead_grows_with_devices_and_stays_finite() -> None:
-    factors = cost.failure_overhead_factor(np.array([1.0, 1e3, 1e5, 1e9]))
-    assert (np.diff(factors) > 0).all()
-    assert factors[-1] == pytest.approx(10.0)
-
-
-def test_youngs_interval_loses_least() -> None:
-    devices, write, hours = 4_096, 60.0, 50_700.0
-    best = cost.checkpoint_interval_seconds(write, devices, hours)
-    between = hours * 3600 / devices
-
-    def loss(interval: float) -> float:
-        return write / interval + interval / (2 * between)
-
-    assert loss(best) < min(loss(0.8 * best), loss(1.25 * best))
-
-
-def test_free_checkpoints_lose_only_the_restart() -> None:
-    factor = cost.failure_overhead_factor(1_000, checkpoint_seconds=0.0, restart_seconds=0.0)
-    assert factor == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize(
     ("priced_on", "stale"),
     [(date(2026, 8, 25), False), (date(2026, 8, 24), True), (None, True)],
