@@ -13,6 +13,7 @@ from service.api.metrics import Metrics
 from service.api.middleware import Alias, BodyGuard, Gate, Observe
 from service.api.routes import (
     accuracy,
+    alternatives,
     bulk,
     catalog,
     claims,
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         scaling_laws.router,
         sweeps.router,
         layouts.router,
+        alternatives.router,
         places.router,
         claims.router,
         accuracy.router,

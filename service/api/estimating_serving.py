@@ -25,10 +25,11 @@ from service.core.serving.composition import ServingEstimate, ServingJob, estima
 from service.core.uncertainty import Interval
 from service.core.weight_formats import UnknownFormat
 
-_LEVELS = {
+LEVELS = {
     "engine": "this engine was measured on other accelerators only: the intervals are wider",
     "none": "neither this accelerator nor this engine was measured: the intervals are widest",
 }
+"""What is said where a pair of accelerator and engine is not calibrated."""
 _CONTEXT_SHARE = 0.05
 """How far the peak of a serving device may lie from its sum: workspaces differ by engine."""
 
@@ -57,7 +58,7 @@ def sections(
     )
     job, answer = _answered(request, network, accelerator, workload, ledger)
     if answer.level != "pair":
-        ledger.warn(f"serving-not-calibrated-{answer.level}", _LEVELS[answer.level])
+        ledger.warn(f"serving-not-calibrated-{answer.level}", LEVELS[answer.level])
     peak = answer.memory.peak_bytes
     interval = Interval(peak, peak * (1.0 - _CONTEXT_SHARE), peak * (1.0 + _CONTEXT_SHARE))
     watts = _watts(accelerator, answer)
@@ -91,7 +92,7 @@ def _answered(
     ledger: Ledger,
 ) -> tuple[ServingJob, ServingEstimate]:
     """The job on the given devices, or on the fewest on which it fits."""
-    job = _job(request, network, workload, ledger)
+    job = job_of(request, network, workload, ledger)
     ways = [int(job.tensor)] if _is_given(request) else _ways(network, accelerator)
     for tensor in ways:
         job = _spread(job, tensor)
@@ -121,9 +122,10 @@ def _spread(job: ServingJob, tensor: int) -> ServingJob:
     return replace(job, tensor=float(tensor))
 
 
-def _job(
+def job_of(
     request: EstimateRequest, network: Network, workload: InferenceWorkload, ledger: Ledger
 ) -> ServingJob:
+    """The serving job of a workload, its defaults entered in the ledger."""
     cache = ledger.choose("/workload/kv_cache", workload.kv_cache, "bf16", WHY["kv_cache"])
     if cache not in CACHE_FORMATS:
         detail = f"kv_cache must be one of {', '.join(CACHE_FORMATS)}"

@@ -13,15 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from service.core import parameters
-from service.core.architecture.network import Network
-from service.core.hardware import Accelerator
-from service.core.quality_evidence import Quality, evidence, technique
+from service.core.candidates import Candidate, Need, Option
+from service.core.quality_evidence import evidence, technique
 from service.core.serving import ServingJob, estimate
 from service.core.serving.economics import (
     usd_per_million_output_tokens,
     watts_per_device,
 )
-from service.core.serving.fleet import Fleet, Target, Traffic, Unservable, fewest_devices
+from service.core.serving.fleet import Fleet, Target, Unservable, fewest_devices
 from service.core.uncertainty import Interval
 from service.core.weight_formats import weight_bytes
 
@@ -32,74 +31,8 @@ TRIAL_REQUESTS = 2_000
 """A paired comparison that resolves two points (80 % power at 5 %) where two models disagree on
 one answer in ten: `(1.96 + 0.84)^2 * 0.1 / 0.02^2`."""
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model in a form that it could be served in."""
-
-    name: str
-    family: str
-    network: Network
-    accelerator: Accelerator
-    weights: str = "bf16"
-    cache: str = "bf16"
-    engine: str = "vllm"
-    techniques: tuple[str, ...] = ()
-    """How it differs from the model in use beside its format: `smaller`, `distilled`, `pruned`,
-    `adapter`."""
-    making_usd: float = 0.0
-    """What it costs to make: distillation, pruning, fine-tuning, calibration."""
-    making_kgco2e: float = 0.0
-    escalates_to: Candidate | None = None
-    """In a cascade, the larger model that answers what this one passes on."""
-    escalated_share: float = 0.0
-    """The share of requests that it passes on; the caller's."""
-
-
-@dataclass(frozen=True)
-class Need:
-    """What has to be served, where, and at what price."""
-
-    traffic: Traffic
-    target: Target
-    prompt_tokens: float
-    output_tokens: float
-    task: str
-    usd_per_device_hour: float
-    grid_gco2e_per_kwh: float
-    pue: float = 1.2
-    longest_tokens: float | None = None
-    """Prompt and output of the longest request."""
-    devices_at_hand: int | None = None
-    horizon_months: float = 12.0
-
-
-@dataclass(frozen=True)
-class Option:
-    """One candidate under the need."""
-
-    candidate: Candidate
-    fit: str
-    """`fits` (limits met at the upper end of the intervals), `at_risk` (at the central values
-    only), `does_not_fit`."""
-    reason: str
-    fleets: tuple[Fleet, ...]
-    """The candidate's, and in a cascade the larger model's."""
-    stored_bytes: float
-    parameters: int
-    usd_per_month: Interval | None
-    kgco2e_per_month: Interval | None
-    usd_per_million_output_tokens: Interval | None
-    kgco2e_per_million_output_tokens: Interval | None
-    payback_months: float | None
-    """Until the saving has paid for the making; infinite where nothing is saved."""
-    quality: Quality
-
-    @property
-    def devices(self) -> int:
-        """Of all its fleets."""
-        return sum(fleet.devices for fleet in self.fleets)
+SHARES = tuple(step / 20.0 for step in range(1, 21))
+"""Shares of escalated requests that are tried for a cascade's break-even."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +54,8 @@ class Comparison:
     undominated: tuple[str, ...]
     beside: tuple[tuple[str, str], ...]
     """(smaller, larger): a larger model in fewer bits with about the same bytes."""
-    cheapest_by_rate: tuple[tuple[float, str | None], ...]
-    """(factor on the request rate, the cheapest option that fits then)."""
+    cheapest_by_rate: tuple[tuple[float, tuple[str, ...]], ...]
+    """(factor on the request rate, the options with the fewest devices that fit then)."""
     experiment: Experiment | None
 
 
@@ -168,7 +101,10 @@ def _fit(candidate: Candidate, need: Need) -> tuple[str, str, tuple[Fleet, ...]]
     cautious = _sized(candidate, need, replace(need.target, cautious=True))
     fit, reason, found = "fits", "", cautious
     if isinstance(cautious, Unservable):
-        reason, found = cautious.reason, _sized(candidate, need, _central(need.target))
+        reason, found = (
+            cautious.reason,
+            _sized(candidate, need, replace(need.target, cautious=False)),
+        )
         fit = "at_risk"
     if isinstance(found, Unservable):
         return "does_not_fit", found.reason, ()
@@ -178,10 +114,6 @@ def _fit(candidate: Candidate, need: Need) -> tuple[str, str, tuple[Fleet, ...]]
     return fit, reason, found
 
 
-def _central(target: Target) -> Target:
-    return replace(target, cautious=False)
-
-
 def _techniques(candidate: Candidate) -> tuple[str, ...]:
     own = technique(candidate.weights)
     return (*candidate.techniques, *((own,) if own else ()))
@@ -189,7 +121,7 @@ def _techniques(candidate: Candidate) -> tuple[str, ...]:
 
 def _sized(candidate: Candidate, need: Need, target: Target) -> tuple[Fleet, ...] | Unservable:
     fleets: list[Fleet] = []
-    for stage, share in _stages(candidate):
+    for stage, share in candidate.stages:
         traffic = replace(
             need.traffic, requests_per_second=need.traffic.requests_per_second * share
         )
@@ -198,13 +130,6 @@ def _sized(candidate: Candidate, need: Need, target: Target) -> tuple[Fleet, ...
             return found
         fleets.append(found)
     return tuple(fleets)
-
-
-def _stages(candidate: Candidate) -> list[tuple[Candidate, float]]:
-    """The models that a request may meet, each with the share of the requests that it sees."""
-    if candidate.escalates_to is None:
-        return [(candidate, 1.0)]
-    return [(candidate, 1.0), (candidate.escalates_to, candidate.escalated_share)]
 
 
 def _job(candidate: Candidate, need: Need) -> ServingJob:
@@ -227,7 +152,7 @@ def _month(candidate: Candidate, fleets: Sequence[Fleet], need: Need) -> tuple[I
     devices = sum(fleet.devices for fleet in fleets)
     usd = devices * need.usd_per_device_hour * HOURS_PER_MONTH
     value = low = high = 0.0
-    for (stage, _), fleet in zip(_stages(candidate), fleets, strict=True):
+    for (stage, _), fleet in zip(candidate.stages, fleets, strict=True):
         watts = watts_per_device(
             fleet.at_mean, stage.accelerator, stage.weights, min(fleet.utilization, 1.0)
         )
@@ -266,8 +191,12 @@ def _dominates(better: Option, worse: Option) -> bool:
 def _criteria(option: Option) -> tuple[float, float, float]:
     assert option.usd_per_month is not None
     assert option.kgco2e_per_month is not None
-    tokens = max(f.at_peak.decode_seconds_per_token.value for f in option.fleets)
-    return option.usd_per_month.value, option.kgco2e_per_month.value, tokens
+    assert option.seconds_per_token is not None
+    return (
+        option.usd_per_month.value,
+        option.kgco2e_per_month.value,
+        option.seconds_per_token.value,
+    )
 
 
 def _known_as_good(better: Option, worse: Option) -> bool:
@@ -288,24 +217,38 @@ def _beside(options: Sequence[Option]) -> tuple[tuple[str, str], ...]:
         (small.candidate.name, large.candidate.name)
         for small in options
         for large in options
-        if large.parameters > small.parameters * (1.0 + SAME_BYTES)
+        if small.candidate.escalates_to is large.candidate.escalates_to is None
+        and large.parameters > small.parameters * (1.0 + SAME_BYTES)
         and large.stored_bytes <= small.stored_bytes * (1.0 + SAME_BYTES)
     )
 
 
 def _cheapest(
     current: Candidate, others: Sequence[Candidate], need: Need, factor: float
-) -> str | None:
+) -> tuple[str, ...]:
     traffic = replace(need.traffic, requests_per_second=need.traffic.requests_per_second * factor)
     scaled = replace(need, traffic=traffic)
-    target = _central(need.target)
-    best: tuple[int, str] | None = None
-    for candidate in (current, *others):
-        found = _sized(candidate, scaled, target)
-        if not isinstance(found, Unservable):
-            devices = sum(fleet.devices for fleet in found)
-            best = min(best or (devices, candidate.name), (devices, candidate.name))
-    return best[1] if best else None
+    tried = [(_devices(c, scaled), c.name) for c in (current, *others)]
+    fewest = min(devices for devices, _ in tried)
+    return tuple(name for devices, name in tried if devices == fewest < math.inf)
+
+
+def break_even_share(cascade: Candidate, current: Candidate, need: Need) -> float | None:
+    """The largest share of escalated requests, in steps of 5 %, at which fewer devices are needed.
+
+    None where even the smallest one saves nothing.
+    """
+    alone = _devices(current, need)
+    found = [
+        share for share in SHARES if _devices(replace(cascade, escalated_share=share), need) < alone
+    ]
+    return max(found, default=None)
+
+
+def _devices(candidate: Candidate, need: Need) -> float:
+    """Of its fleets, whatever is at hand; infinite where none serves the load."""
+    _, _, fleets = _fit(candidate, replace(need, devices_at_hand=None))
+    return sum(fleet.devices for fleet in fleets) if fleets else math.inf
 
 
 def _experiment(options: Sequence[Option], need: Need) -> Experiment | None:

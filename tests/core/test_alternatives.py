@@ -7,7 +7,8 @@ import pytest
 
 from service.calibration import reference
 from service.core import serving
-from service.core.alternatives import Candidate, Comparison, Need, Option, compare
+from service.core.alternatives import Comparison, break_even_share, compare
+from service.core.candidates import Candidate, Need, Option
 from service.core.diminishing import ladder
 from service.core.quality_evidence import TASKS, evidence, findings, technique
 from service.core.serving.fleet import Target, Traffic
@@ -64,6 +65,17 @@ def test_a_cascade_pays_for_both_of_its_fleets(compared: Comparison) -> None:
     assert small.devices < both.devices < option(compared, "70b").devices
 
 
+def test_a_cascade_breaks_even_where_both_fleets_reach_the_one(compared: Comparison) -> None:
+    cascade = option(compared, "cascade").candidate
+    share = break_even_share(cascade, CURRENT, NEED)
+    assert share is not None
+    above = replace(cascade, escalated_share=share + 0.05)
+    below = replace(cascade, escalated_share=share)
+    base, dearer, cheaper = compare(CURRENT, (above, below), NEED).options
+    assert cheaper.devices < base.devices <= dearer.devices
+    assert break_even_share(replace(cascade, escalates_to=CURRENT), SMALLER, NEED) is None
+
+
 def test_making_is_paid_back_by_what_is_saved(compared: Comparison) -> None:
     tuned, plain = option(compared, "8b-lora"), option(compared, "8b")
     base = option(compared, "70b")
@@ -107,7 +119,7 @@ def test_a_larger_model_in_fewer_bits_is_listed_beside_a_smaller_one(compared: C
 
 def test_what_would_change_the_answer_is_said_for_other_rates(compared: Comparison) -> None:
     assert [factor for factor, _ in compared.cheapest_by_rate] == [0.1, 0.3, 1.0, 3.0, 10.0]
-    assert all(name is not None for _, name in compared.cheapest_by_rate)
+    assert all(names for _, names in compared.cheapest_by_rate)
 
 
 def test_one_experiment_is_recommended_with_its_price(compared: Comparison) -> None:

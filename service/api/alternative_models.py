@@ -1,0 +1,276 @@
+"""Request and response of /alternatives: whether a smaller model would do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from service.api.bounded import (
+    Amount,
+    ApiModel,
+    Degree,
+    Kilograms,
+    Name,
+    Predicted,
+    Real,
+    SequenceLength,
+    Usd,
+)
+from service.api.request_models import ModelSpec
+from service.api.requests import EstimateRequest
+from service.api.responses import Assumption, Provenance, Warned
+
+Task = Literal[
+    "classification",
+    "extraction",
+    "retrieval",
+    "knowledge",
+    "reasoning",
+    "code",
+    "chat",
+    "instruction-following",
+    "agentic",
+    "language-modelling",
+    "vision",
+]
+Technique = Literal["smaller", "distilled", "pruned", "adapter"]
+Rate = Annotated[Real, Field(gt=0, le=1e7)]
+Seconds = Annotated[Real, Field(gt=0, le=1e6)]
+Share = Annotated[Real, Field(ge=0, le=1)]
+Months = Annotated[Real, Field(gt=0, le=1_200)]
+
+
+class LengthsSpec(ApiModel):
+    """Tokens of a request: on average, and its longest ones."""
+
+    mean: SequenceLength
+    p95: SequenceLength | None = None
+    p99: SequenceLength | None = None
+
+    @model_validator(mode="after")
+    def _rising(self) -> LengthsSpec:
+        given = [value for value in (self.p95, self.p99) if value is not None]
+        if given != sorted(given):
+            raise ValueError("p99 must be at least p95")
+        return self
+
+    @property
+    def longest(self) -> float:
+        """The highest percentile that was given, at least the mean."""
+        return float(max(self.mean, self.p99 or self.p95 or 0))
+
+
+class TrafficSpec(ApiModel):
+    """What has to be served."""
+
+    requests_per_second: Rate = Field(description="On average over the month.")
+    peak_to_mean: Annotated[Real, Field(ge=1, le=1_000)] = 1.0
+    prompt_tokens: LengthsSpec | None = None
+    output_tokens: LengthsSpec | None = None
+
+
+class LatencySpec(ApiModel):
+    """Upper limits on times; null where there is none."""
+
+    seconds_per_token: Seconds | None = None
+    first_token_seconds: Seconds | None = None
+    request_seconds: Seconds | None = None
+
+
+class CandidateSpec(ApiModel):
+    """A model of the caller's that is to be compared too."""
+
+    name: Name
+    model: ModelSpec
+    weights: Name | None = Field(None, description="Weight format; default: as the model in use.")
+    how: list[Technique] | None = Field(
+        None, min_length=1, description="How it was made; default: `smaller`."
+    )
+    making_usd: Usd | None = Field(None, description="What it costs to make; default: nothing.")
+    making_kgco2e: Kilograms | None = None
+
+
+class AdapterSpec(ApiModel):
+    """A fine-tune of a smaller base, whose cost is estimated as /estimate does."""
+
+    tokens: Amount | None = Field(None, description="Of training; default: 30,000 samples.")
+    rank: Degree | None = Field(None, description="Of the adapters; default: 16.")
+
+
+class AlternativesRequest(ApiModel):
+    """The model in use, what it serves, and what matters."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "request": {
+                        "model": {"kind": "catalog", "name": "llama-3.1-70b"},
+                        "workload": {"kind": "inference", "weights": "bf16"},
+                        "hardware": {"accelerator": "h100-sxm", "count": 16},
+                        "site": {"country": "FR"},
+                        "pricing": {"usd_per_device_hour": 2.5},
+                    },
+                    "traffic": {
+                        "requests_per_second": 4,
+                        "peak_to_mean": 2,
+                        "prompt_tokens": {"mean": 1000, "p95": 4000},
+                        "output_tokens": {"mean": 300, "p95": 800},
+                    },
+                    "latency": {"seconds_per_token": 0.1},
+                    "task": "knowledge",
+                }
+            ]
+        }
+    )
+
+    request: EstimateRequest = Field(
+        description="The model in use; its workload must be inference. `hardware.count` is what "
+        "is at hand."
+    )
+    traffic: TrafficSpec
+    latency: LatencySpec | None = None
+    task: Task
+    horizon_months: Months = 12.0
+    formats: list[Name] | None = Field(
+        None, max_length=8, description="Weight formats to try; default: those usual on the engine."
+    )
+    candidates: list[CandidateSpec] | None = Field(None, max_length=8)
+    adapter: AdapterSpec | None = None
+    escalated_share: Share | None = Field(
+        None,
+        description="Of a cascade's requests, those that the small model passes on. Default: 0.3, "
+        "an example, since only your own traffic tells.",
+    )
+    training_tokens: Amount | None = Field(
+        None, description="That the model in use was trained on, for the ladder of sizes."
+    )
+
+
+class FoundEvidence(ApiModel):
+    """One published finding, as it stands."""
+
+    id: str
+    finding: str
+    use: Literal["evidence", "warning"]
+    same_task: bool
+    same_family: bool
+    same_size: bool
+    tasks: list[str]
+    parameters: list[float] = Field(description="Smallest and largest model it was measured on.")
+    numbers: dict[str, Any]
+    confidence: str
+    limits: str
+    source: str
+
+
+class QualityEvidence(ApiModel):
+    """What is known of the quality: findings, the closest first; never a score."""
+
+    measured_on_task: bool
+    advice: str
+    findings: list[FoundEvidence]
+
+
+class FleetShape(ApiModel):
+    """Equal replicas of one model."""
+
+    replicas: int
+    tensor: int
+    pipeline: int
+    capacity_requests_per_second: float
+    utilization: float = Field(description="Average rate over that capacity.")
+    concurrency_at_peak: float = Field(description="Sequences in flight in a replica.")
+    calibration: Literal["pair", "engine", "none"]
+
+
+class Alternative(ApiModel):
+    """One model in one form, sized for the traffic."""
+
+    name: str
+    model: str
+    weights: str
+    how: list[str] = Field(description="What sets it apart from the model in use.")
+    parameters: int
+    stored_bytes: float
+    fit: Literal["fits", "at_risk", "does_not_fit"]
+    reason: str | None
+    devices: int | None
+    fleets: list[FleetShape] = Field(description="Two in a cascade: the small model's first.")
+    first_token_seconds: Predicted | None
+    decode_seconds_per_token: Predicted | None
+    usd_per_month: float | None = Field(description="Whole devices, used or not: exact.")
+    kgco2e_per_month: Predicted | None
+    usd_per_million_output_tokens: float | None
+    kgco2e_per_million_output_tokens: Predicted | None
+    making_usd: float
+    making_kgco2e: float
+    payback_months: float | None = Field(description="Null where nothing is saved.")
+    usd_over_horizon: float | None = Field(description="With the making.")
+    kgco2e_over_horizon: float | None = Field(description="With the making; expected.")
+    pareto: bool
+    quality: QualityEvidence
+
+
+class BesideSmaller(ApiModel):
+    """A larger model in fewer bits with about the bytes of a smaller one."""
+
+    smaller: str
+    larger: str
+
+
+class AtRate(ApiModel):
+    """The options with the fewest devices at another rate; none where nothing serves it."""
+
+    rate_factor: float
+    requests_per_second: float
+    fewest_devices: list[str]
+
+
+class RecommendedExperiment(ApiModel):
+    """What to measure next."""
+
+    candidate: str
+    requests: int
+    usd: float
+    why: str
+
+
+class SizeRung(ApiModel):
+    """The architecture at a share of its size, served alike: one replica at full load."""
+
+    factor: float
+    parameters: float
+    loss: float = Field(description="Nats a token, of the scaling law.")
+    loss_added: float
+    weights_bytes: float
+    devices: int = Field(description="Of one replica.")
+    fits: bool = Field(description="Whether so many devices hold it.")
+    peak_bytes: float
+    decode_seconds_per_token: Predicted
+    output_tokens_per_second: Predicted
+    usd_per_million_output_tokens: Predicted
+    kgco2e_per_million_output_tokens: Predicted
+
+
+class AlternativesResponse(ApiModel):
+    """The options side by side; the model in use first."""
+
+    options: list[Alternative]
+    pareto: list[str] = Field(
+        description="In money, carbon and speed, where quality is known to be no worse."
+    )
+    beside: list[BesideSmaller]
+    by_rate: list[AtRate] = Field(description="What would change the answer.")
+    break_even_escalated_share: float | None = Field(
+        description="Above this share a cascade costs more than the model in use; null where it "
+        "never pays."
+    )
+    experiment: RecommendedExperiment | None
+    diminishing: list[SizeRung] = Field(
+        description="The model, a half and a quarter of it: no such models need exist."
+    )
+    assumptions: list[Assumption]
+    warnings: list[Warned]
+    provenance: Provenance

@@ -1,0 +1,199 @@
+"""/alternatives: the model in use and what might replace it, sized for the same traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from service.api import comparing_candidates as candidates
+from service.api import mapping_alternatives as mapping
+from service.api.alternative_models import (
+    AlternativesRequest,
+    AlternativesResponse,
+    AtRate,
+    BesideSmaller,
+    LatencySpec,
+)
+from service.api.estimating import Context, estimate
+from service.api.estimating_serving import job_of
+from service.api.problems import ProblemError, at
+from service.api.provenance import provenance
+from service.api.request_models import CatalogModel
+from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
+from service.api.requests import EstimateRequest, Hardware
+from service.api.resolve import models
+from service.api.resolve.ledger import Ledger
+from service.api.resolve.surroundings import Surroundings, surroundings
+from service.catalog.snapshot import Snapshot
+from service.core.alternatives import Comparison, break_even_share, compare
+from service.core.architecture.network import Network
+from service.core.candidates import Candidate, Need
+from service.core.serving import ServingJob
+from service.core.serving.fleet import Target, Traffic
+
+ESCALATED = 0.3
+_WHY_ESCALATED = "an example: only your own traffic tells; see break_even_escalated_share"
+_WHY_FREE = "conversions without training take minutes on one device"
+
+
+def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesResponse:
+    """The options side by side. Raises ProblemError."""
+    ledger = Ledger()
+    if body.request.as_of:
+        snapshot = snapshot.as_of(body.request.as_of)
+    network = _network(body, snapshot, ledger)
+    around = surroundings(snapshot, body.request, ledger)
+    job = _job(body, network, ledger)
+    need = _need(body, job, around)
+    known = candidates.in_use(body, snapshot, network)
+    name = f"{known.name or 'the model in use'} {job.weights}"
+    current = Candidate(
+        name, known.family, network, around.accelerator, job.weights, job.cache, job.engine
+    )
+    candidates.check_formats(body, network, job.weights)
+    others = candidates.alternatives(body, current, known, job, snapshot, ledger)
+    share = ledger.choose("/escalated_share", body.escalated_share, ESCALATED, _WHY_ESCALATED)
+    both = candidates.cascade(current, others, share)
+    others += [*_adapted(body, others, snapshot, ledger), *([both] if both else ())]
+    ledger.assume("/candidates/making_usd", 0.0, "default", _WHY_FREE)
+    compared = compare(current, others, need)
+    _explain(compared, ledger)
+    return AlternativesResponse(
+        options=[mapping.option(one, compared, body.horizon_months) for one in compared.options],
+        pareto=list(compared.undominated),
+        beside=[BesideSmaller(smaller=s, larger=m) for s, m in compared.beside],
+        by_rate=_by_rate(compared, need),
+        break_even_escalated_share=both and break_even_share(both, current, need),
+        experiment=mapping.experiment(compared),
+        diminishing=mapping.ladder(
+            network, around, job, _trained_on(body, network, snapshot, ledger)
+        ),
+        assumptions=ledger.assumptions,
+        warnings=ledger.warnings,
+        provenance=provenance(snapshot),
+    )
+
+
+def _network(body: AlternativesRequest, snapshot: Snapshot, ledger: Ledger) -> Network:
+    inner = body.request
+    if not isinstance(inner.workload, InferenceWorkload):
+        raise at("invalid-request", "/request/workload", "send an inference workload")
+    if inner.layout is not None:
+        raise at("invalid-request", "/request/layout", "leave layout out: it is what is sought")
+    found = models.resolve(snapshot, inner.model, ledger)
+    if not isinstance(found, Network) or not (found.causal and found.tokens and found.heads()):
+        detail = "alternatives need the architecture of a model that generates text"
+        raise at("invalid-request", "/request/model", detail)
+    return found
+
+
+def _job(body: AlternativesRequest, network: Network, ledger: Ledger) -> ServingJob:
+    """The workload's job, with the traffic's lengths where it states them."""
+    workload, traffic = body.request.workload, body.traffic
+    assert isinstance(workload, InferenceWorkload)
+    prompt, output = traffic.prompt_tokens, traffic.output_tokens
+    lengths = {
+        "prompt_tokens": prompt.mean if prompt else workload.prompt_tokens,
+        "output_tokens": output.mean if output else workload.output_tokens,
+        "concurrency": workload.concurrency or 1,
+    }
+    hardware = body.request.hardware
+    alone = Hardware(accelerator=hardware.accelerator) if hardware else None
+    changed = workload.model_copy(update=lengths)
+    request = body.request.model_copy(update={"hardware": alone, "workload": changed})
+    job = job_of(request, network, changed, ledger)
+    longest = (prompt.longest if prompt else job.prompt_tokens) + (
+        output.longest if output else job.output_tokens
+    )
+    return replace(job, longest_tokens=float(longest))
+
+
+def _need(body: AlternativesRequest, job: ServingJob, around: Surroundings) -> Need:
+    usd = around.usd_per_device_hour
+    if usd is None:
+        detail = "a comparison in money needs a price; send request.pricing.usd_per_device_hour"
+        raise at("unknown-price", "/request/pricing", detail)
+    limits = body.latency or LatencySpec()
+    hardware = body.request.hardware
+    return Need(
+        Traffic(body.traffic.requests_per_second, body.traffic.peak_to_mean),
+        Target(limits.seconds_per_token, limits.first_token_seconds, limits.request_seconds),
+        float(job.prompt_tokens),
+        float(job.output_tokens),
+        body.task,
+        usd,
+        around.place.grid,
+        around.place.pue,
+        longest_tokens=float(job.longest_tokens or 0.0),
+        devices_at_hand=hardware.count if hardware else None,
+    )
+
+
+def _adapted(
+    body: AlternativesRequest, others: Sequence[Candidate], snapshot: Snapshot, ledger: Ledger
+) -> list[Candidate]:
+    """The next smaller one of the catalog with adapters, its making estimated as a job."""
+    spec = body.adapter
+    for base in others:
+        name = base.name.removesuffix(f" {base.weights}")
+        if "smaller" not in base.techniques or snapshot.find("models", name) is None:
+            continue
+        workload = FinetuningWorkload(
+            kind="finetuning",
+            method="lora",
+            tokens=spec.tokens if spec else None,
+            rank=spec.rank if spec else None,
+        )
+        request = EstimateRequest(
+            model=CatalogModel(kind="catalog", name=name),
+            workload=workload,
+            hardware=Hardware(accelerator=base.accelerator.name),
+            site=body.request.site,
+            pricing=body.request.pricing,
+        )
+        try:
+            made = estimate(request, Context(snapshot))
+        except ProblemError as problem:
+            ledger.warn("adapter-not-priced", f"fine-tuning {name}: {problem}")
+            return []
+        if made.cost is None or made.carbon is None:
+            return []
+        techniques = (*base.techniques, "adapter")
+        return [
+            replace(
+                base,
+                name=f"{base.name} with adapters",
+                techniques=techniques,
+                making_usd=made.cost.usd.value,
+                making_kgco2e=made.carbon.total_kgco2e.value,
+            )
+        ]
+    return []
+
+
+def _explain(compared: Comparison, ledger: Ledger) -> None:
+    levels = {fleet.at_peak.level for one in compared.options for fleet in one.fleets}
+    for level in sorted(levels - {"pair"}):
+        ledger.warn(f"serving-not-calibrated-{level}", mapping.LEVELS[level])
+    if not any(one.quality.measured_on_task for one in compared.options[1:]):
+        message = "no alternative was measured on this task at this size: measure before deciding"
+        ledger.warn("quality-not-measured", message)
+
+
+def _by_rate(compared: Comparison, need: Need) -> list[AtRate]:
+    rate = need.traffic.requests_per_second
+    return [
+        AtRate(rate_factor=factor, requests_per_second=rate * factor, fewest_devices=list(names))
+        for factor, names in compared.cheapest_by_rate
+    ]
+
+
+def _trained_on(
+    body: AlternativesRequest, network: Network, snapshot: Snapshot, ledger: Ledger
+) -> float:
+    """Tokens that the model in use was trained on: stated, of the catalog, or compute-optimal."""
+    stated = body.training_tokens
+    spec = body.request.model
+    if stated is None and isinstance(spec, CatalogModel):
+        stated = getattr(snapshot.get("models", spec.name).payload, "training_tokens", None)
+    return mapping.tokens_or_optimal(stated, network, ledger)

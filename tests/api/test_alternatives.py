@@ -1,0 +1,188 @@
+"""Should this be a smaller model? Options for one traffic, with evidence and never a score."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+
+HOURS = 730.5
+IN_USE = {
+    "model": {"kind": "catalog", "name": "llama-3.1-70b"},
+    "workload": {"kind": "inference", "weights": "bf16", "engine": "vllm"},
+    "hardware": {"accelerator": "h100-sxm"},
+    "site": {"grid_gco2e_per_kwh": 100, "pue": 1.2},
+    "pricing": {"usd_per_device_hour": 2.5},
+}
+TRAFFIC = {
+    "requests_per_second": 4,
+    "peak_to_mean": 2,
+    "prompt_tokens": {"mean": 1000, "p95": 4000},
+    "output_tokens": {"mean": 300, "p95": 800},
+}
+BODY = {
+    "request": IN_USE,
+    "traffic": TRAFFIC,
+    "latency": {"seconds_per_token": 0.1},
+    "task": "knowledge",
+    "horizon_months": 6,
+}
+
+
+def ask(client: httpx.Client, **changes: Any) -> dict[str, Any]:
+    response = client.post("/alternatives", json=BODY | changes)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(server_url: str) -> dict[str, Any]:
+    with httpx.Client(base_url=server_url, timeout=60) as client:
+        return ask(client)
+
+
+def named(found: dict[str, Any], name: str) -> dict[str, Any]:
+    option: dict[str, Any] = next(o for o in found["options"] if o["name"] == name)
+    return option
+
+
+def test_the_model_in_use_comes_first_then_formats_smaller_ones_adapters_and_a_cascade(
+    found: dict[str, Any],
+) -> None:
+    names = [option["name"] for option in found["options"]]
+    assert names[0] == "llama-3.1-70b bf16"
+    assert {"llama-3.1-70b fp8", "llama-3.1-70b awq-int4-g128", "llama-3.1-8b bf16"} <= set(names)
+    kinds = {how for option in found["options"] for how in option["how"]}
+    assert {"smaller", "distilled", "pruned", "adapter", "cascade"} <= kinds
+    assert len(names) == len(set(names))
+
+
+def test_whole_devices_are_paid_and_the_making_comes_on_top(found: dict[str, Any]) -> None:
+    tokens = 4 * 300 * HOURS * 3600
+    for option in found["options"]:
+        assert option["fit"] in ("fits", "at_risk", "does_not_fit")
+        assert option["usd_per_month"] == pytest.approx(option["devices"] * 2.5 * HOURS)
+        assert option["usd_per_million_output_tokens"] == pytest.approx(
+            option["usd_per_month"] / tokens * 1e6
+        )
+        assert option["usd_over_horizon"] == pytest.approx(
+            6 * option["usd_per_month"] + option["making_usd"]
+        )
+        shapes = [f["replicas"] * f["tensor"] * f["pipeline"] for f in option["fleets"]]
+        assert sum(shapes) == option["devices"]
+
+
+def test_adapters_cost_what_the_estimate_of_their_training_says(
+    client: httpx.Client, found: dict[str, Any]
+) -> None:
+    (option,) = [o for o in found["options"] if "adapter" in o["how"]]
+    job = {"kind": "finetuning", "method": "lora"}
+    body = IN_USE | {"model": {"kind": "catalog", "name": option["model"]}, "workload": job}
+    alone = client.post("/estimate", json=body).json()
+    assert option["making_usd"] == pytest.approx(alone["cost"]["usd"]["value"])
+    assert option["making_kgco2e"] == pytest.approx(alone["carbon"]["total_kgco2e"]["value"])
+    saved = found["options"][0]["usd_per_month"] - option["usd_per_month"]
+    assert option["payback_months"] == pytest.approx(option["making_usd"] / saved)
+
+
+def test_quality_is_evidence_with_its_source_and_never_a_score(found: dict[str, Any]) -> None:
+    eight = named(found, "llama-3.1-70b fp8")["quality"]
+    assert eight["measured_on_task"]
+    assert eight["findings"][0]["source"]
+    assert eight["findings"][0]["same_task"]
+    small = named(found, "llama-3.1-8b bf16")["quality"]
+    assert not small["measured_on_task"]
+    assert small["advice"].startswith("measure this on knowledge")
+    assert not any("score" in key for option in found["options"] for key in option)
+
+
+def test_a_task_that_nobody_measured_is_to_be_measured(client: httpx.Client) -> None:
+    found = ask(client, task="extraction")
+    for option in found["options"][1:]:
+        assert option["quality"]["advice"].startswith("measure this on extraction")
+    assert "quality-not-measured" in {warning["code"] for warning in found["warnings"]}
+
+
+def test_a_larger_model_in_fewer_bits_stands_beside_each_smaller_one_or_is_said_to_lack(
+    found: dict[str, Any],
+) -> None:
+    beside = {entry["smaller"] for entry in found["beside"]}
+    missing = " ".join(
+        warning["message"]
+        for warning in found["warnings"]
+        if warning["code"] == "nothing-larger-of-the-same-bytes"
+    )
+    for option in found["options"]:
+        if option["how"] == ["smaller"]:
+            assert option["name"] in beside or option["name"] in missing
+    for entry in found["beside"]:
+        small, large = named(found, entry["smaller"]), named(found, entry["larger"])
+        assert large["parameters"] > small["parameters"]
+        assert large["stored_bytes"] <= 1.25 * small["stored_bytes"]
+
+
+def test_the_pareto_set_what_would_change_it_and_one_priced_experiment(
+    found: dict[str, Any],
+) -> None:
+    names = {option["name"] for option in found["options"]}
+    assert {o["name"] for o in found["options"] if o["pareto"]} == set(found["pareto"]) < names
+    assert [entry["rate_factor"] for entry in found["by_rate"]] == [0.1, 0.3, 1.0, 3.0, 10.0]
+    assert all(set(entry["fewest_devices"]) <= names for entry in found["by_rate"])
+    assert found["experiment"]["candidate"] in names
+    assert 0 < found["experiment"]["usd"] < 100
+    assert 0 < found["break_even_escalated_share"] < 1
+
+
+def test_half_and_a_quarter_lose_more_each_time_and_cost_less(found: dict[str, Any]) -> None:
+    rungs = found["diminishing"]
+    assert [rung["factor"] for rung in rungs] == [1.0, 0.5, 0.25]
+    assert rungs[0]["loss_added"] == 0.0
+    assert 0 < rungs[1]["loss_added"] < rungs[2]["loss_added"] - rungs[1]["loss_added"]
+    for large, small in pairwise(rungs):
+        assert small["weights_bytes"] == pytest.approx(large["weights_bytes"] / 2)
+        for quantity in ("usd_per_million_output_tokens", "kgco2e_per_million_output_tokens"):
+            assert small[quantity]["value"] < large[quantity]["value"]
+
+
+def test_devices_at_hand_and_limits_rule_options_out(client: httpx.Client) -> None:
+    few = IN_USE | {"hardware": {"accelerator": "h100-sxm", "count": 2}}
+    large = ask(client, request=few)["options"][0]
+    assert (large["fit"], large["pareto"]) == ("does_not_fit", False)
+    assert large["reason"] == "needs 8 devices"
+    never = ask(client, latency={"seconds_per_token": 1e-5})["options"]
+    assert {option["reason"] for option in never} == {"latency"}
+    assert all(option["usd_per_month"] is None for option in never)
+
+
+def test_a_candidate_of_ones_own_is_compared(client: httpx.Client) -> None:
+    own = {
+        "name": "ours",
+        "model": {"kind": "catalog", "name": "qwen3-8b"},
+        "how": ["distilled"],
+        "making_usd": 5000,
+    }
+    option = named(ask(client, candidates=[own]), "ours")
+    assert option["how"] == ["distilled"]
+    assert option["making_usd"] == 5000
+    assert option["payback_months"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"request": IN_USE | {"workload": {"kind": "pretraining"}}}, "/request/workload"),
+        ({"request": IN_USE | {"layout": {"tensor": 2}}}, "/request/layout"),
+        ({"request": IN_USE | {"model": {"kind": "size", "parameters": 7e9}}}, "/request/model"),
+        ({"formats": ["fp8", "int3"]}, "/formats/1"),
+        ({"task": "singing"}, "/task"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    client: httpx.Client, changes: dict[str, Any], pointer: str
+) -> None:
+    response = client.post("/alternatives", json=BODY | changes)
+    assert response.status_code == 422
+    assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
