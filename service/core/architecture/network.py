@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from service.core.architecture.operators import Attention, Embedding, Linear, Operator, Weight
 from service.core.architecture.polynomial import TOKENS, Stream
@@ -288,17 +289,31 @@ def _groups(leaves: tuple[Placed, ...]) -> Iterator[LayerGroup]:
     for leaf in leaves:
         if leaf.first_layer is not None:
             by_first.setdefault(leaf.first_layer, []).append(leaf)
-    known: dict[tuple[Placed, ...], tuple[Placed, ...]] = {}
+    known: dict[tuple[Any, ...], tuple[Placed, ...]] = {}
     for first, members in by_first.items():
         count = members[0].layer_count
         shared = members[0].weight_copies < members[0].uses and members[0].routing is None
-        single = tuple(_single(leaf, count, shared) for leaf in members)
-        if not shared:
-            anywhere = tuple(replace(leaf, first_layer=0) for leaf in single)
-            single = known.setdefault(anywhere, single)
-        yield LayerGroup(single, count, first, shared)
+        kind = tuple(_kind(leaf, count) for leaf in members)
+        if shared or kind not in known:
+            known[kind] = tuple(_single(leaf, count, shared) for leaf in members)
+        yield LayerGroup(known[kind], count, first, shared)
 
 
 def _single(leaf: Placed, count: int, shared: bool) -> Placed:
     copies = leaf.weight_copies if shared else leaf.weight_copies // count
     return replace(leaf, weight_copies=copies, uses=leaf.uses / count, layer_count=1)
+
+
+def _kind(leaf: Placed, count: int) -> tuple[Any, ...]:
+    """All that a leaf of one of `count` layers is, but where it stands."""
+    return (
+        leaf.operator,
+        leaf.path,
+        leaf.stream,
+        leaf.weight_copies // count,
+        leaf.uses / count,
+        leaf.routing,
+        leaf.frozen,
+        leaf.reused,
+        leaf.alias,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from service.core.architecture.families.config import Config, ConfigError
+from service.core.architecture.families.config import LIMITS, Config, ConfigError
 from service.core.architecture.families.decoder import (
     Children,
     attention,
@@ -124,7 +124,7 @@ def _nemotron_kinds(config: Config) -> list[str]:
     """`num_hidden_layers` says nothing here: the list or the letters decide."""
     letters = config.text("hybrid_override_pattern")
     if letters and not config.data.get("layers_block_type"):
-        if set(letters) - set(LETTERS) or len(letters) > 2_000:
+        if set(letters) - set(LETTERS) or len(letters) > LIMITS["layers"]:
             raise refuse(config, "hybrid_override_pattern", "the letters M * - E")
         return [LETTERS[letter] for letter in letters]
     count = len(config.sequence("layers_block_type"))
