@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no Chromium with its driver: the pages are not tested"
-)
+from tests.web.browsing import go, opened, text
+
 CONFIG = Path(__file__).parents[1] / "data/truth/configs/llama3_2_1b.json"
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--force-prefers-reduced-motion",
-)  # fmt: skip
-
-
-def opened(width: int, height: int, folder: Path, *extra: str) -> webdriver.Chrome:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, *extra, f"--window-size={width},{height}", f"--user-data-dir={folder}"):
-        options.add_argument(flag)
-    return webdriver.Chrome(options, Service(DRIVER))
 
 
 @pytest.fixture(scope="module")
@@ -44,27 +25,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     driver.quit()
 
 
-def text(driver: webdriver.Chrome, selector: str) -> str:
-    """The text of an element, once it is there and no work is going on."""
-
-    def ready(found: webdriver.Chrome) -> str | None:
-        busy = found.find_element(By.ID, "busy").text
-        elements = found.find_elements(By.CSS_SELECTOR, selector)
-        return elements[0].text if elements and "…" not in busy else None
-
-    found = WebDriverWait(driver, 60).until(ready)
-    assert isinstance(found, str)
-    return found
-
-
 def link(url: str, request: dict[str, object]) -> str:
     return f"{url}/#{quote(json.dumps(request))}"
-
-
-def go(driver: webdriver.Chrome, address: str) -> None:
-    """Open an address anew, even one that differs only behind the hash."""
-    driver.get("about:blank")
-    driver.get(address)
 
 
 TOO_LARGE = {
