@@ -46,7 +46,7 @@ class Settings:
     max_body_bytes: int = 16 * 2**20
     max_concurrency: int = 256
     """Requests in progress at once; more get a 503 with Retry-After."""
-    snapshot_seconds: float = 1.0
+    snapshot_seconds: float = 0.5
     """How often a change of the catalog by another process is looked for."""
     shutdown_seconds: int = 20
     """How long requests in progress may go on after SIGTERM."""

@@ -38,6 +38,7 @@ LEFT_OUT = (
     "making of the building, its cooling and its power plant",
     "making of switches and storage",
     "end of life of the hardware",
+    "water on site and at the power plants, where no factor is stated for it",
     "data preparation, experiments and failed runs, unless a programme factor is given",
     "the use of the model after training, unless it is estimated as its own workload",
     "networks outside of the data centre, and the devices and travel of people",
