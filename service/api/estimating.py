@@ -138,7 +138,9 @@ def _training(
         "time": mapping.time(answer),
         **_spent(request, job, answer, around, ledger),
         "compute_optimal": _compute_optimal(network, job.tokens, finetuning, ledger),
-        "verdict": verdicts.of_training(request, job, answer, changed),
+        "verdict": verdicts.of_training(
+            request, job, answer, changed, around.usd_per_device_hour is not None
+        ),
         "layout": mapping.layout(job.layout),
     }
 

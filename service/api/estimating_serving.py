@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from service.api import mapping, mapping_serving
+from service.api import fleets, levers, mapping, mapping_serving, verdicts
 from service.api.problems import at
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
 from service.api.resolve import defaults, places, prices, realisable
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
-from service.api.responses import ComputeSection, LayoutSection, VerdictSection
+from service.api.response_spending import Price
+from service.api.responses import Change, ComputeSection, LayoutSection, VerdictSection
 from service.catalog.snapshot import Snapshot
 from service.core import energy, parameters
 from service.core.architecture.network import Network
 from service.core.compute import table as compute_table
-from service.core.estimate import admission
+from service.core.estimate import FITS, admission
 from service.core.hardware import Accelerator
 from service.core.kv_cache import CACHE_FORMATS
 from service.core.parallelism import Layout
@@ -59,20 +60,19 @@ def sections(
     job, answer = _answered(request, network, accelerator, workload, ledger)
     if answer.level != "pair":
         ledger.warn(f"serving-not-calibrated-{answer.level}", LEVELS[answer.level])
-    peak = answer.memory.peak_bytes
-    interval = Interval(peak, peak * (1.0 - _CONTEXT_SHARE), peak * (1.0 + _CONTEXT_SHARE))
+    usd = None if price is None else price.usd_per_device_hour
     watts = _watts(accelerator, answer)
     speed = answer.output_tokens_per_second
     return found | {
-        "memory": mapping_serving.memory(answer, interval),
+        "memory": mapping_serving.memory(answer, _peak(answer)),
         "serving": mapping_serving.serving(
             answer,
-            None
-            if price is None
-            else speed.inverse(price.usd_per_device_hour * answer.devices / 3600.0 * 1e6),
+            None if usd is None else speed.inverse(usd * answer.devices / 3600.0 * 1e6),
             energy.joules_per_unit(watts.times(answer.devices), speed, place.pue),
+            place.grid,
+            workload.load and fleets.fleet(workload.load, network, accelerator, job, place, usd),
         ),
-        "verdict": _verdict(answer, interval),
+        "verdict": _verdict(request, network, accelerator, (job, answer), price),
         "layout": _layout(job),
     }
 
@@ -131,6 +131,7 @@ def job_of(
         detail = f"kv_cache must be one of {', '.join(CACHE_FORMATS)}"
         raise at("invalid-request", "/workload/kv_cache", detail)
     tensor, pipeline = _ranks(request, network)
+    prompt, output = _lengths(workload, ledger)
     return ServingJob(
         weights=ledger.choose("/workload/weights", workload.weights, "bf16", WHY["weights"]),
         cache=cache,
@@ -140,23 +141,26 @@ def job_of(
         concurrency=float(
             ledger.choose("/workload/concurrency", workload.concurrency, 1, WHY["concurrency"])
         ),
-        prompt_tokens=float(
-            ledger.choose(
-                "/workload/prompt_tokens",
-                workload.prompt_tokens,
-                defaults.PROMPT_TOKENS,
-                WHY["lengths"],
-            )
-        ),
-        output_tokens=float(
-            ledger.choose(
-                "/workload/output_tokens",
-                workload.output_tokens,
-                defaults.OUTPUT_TOKENS,
-                WHY["lengths"],
-            )
-        ),
+        prompt_tokens=float(prompt),
+        output_tokens=float(output),
+        longest_tokens=workload.longest_tokens and float(workload.longest_tokens),
+        cached_prefix=float(workload.cached_prefix_tokens or 0),
     )
+
+
+def _lengths(workload: InferenceWorkload, ledger: Ledger) -> tuple[int, int]:
+    """Mean tokens of a prompt and of an output; what is said beside them has to agree."""
+    asked, why = workload.prompt_tokens, WHY["lengths"]
+    prompt = ledger.choose("/workload/prompt_tokens", asked, defaults.PROMPT_TOKENS, why)
+    asked = workload.output_tokens
+    output = ledger.choose("/workload/output_tokens", asked, defaults.OUTPUT_TOKENS, why)
+    if workload.longest_tokens is not None and workload.longest_tokens < prompt + output:
+        detail = f"the longest request has at least the mean's {prompt + output} tokens"
+        raise at("invalid-request", "/workload/longest_tokens", detail)
+    if (workload.cached_prefix_tokens or 0) >= prompt:
+        detail = f"at least one of the prompt's {prompt} tokens is not in the cache"
+        raise at("invalid-request", "/workload/cached_prefix_tokens", detail)
+    return prompt, output
 
 
 def _ranks(request: EstimateRequest, network: Network) -> tuple[int, int]:
@@ -185,12 +189,56 @@ def _watts(accelerator: Accelerator, answer: ServingEstimate) -> Interval:
     return energy.device_watts(envelope, Interval(used, used, used), slope, bandwidth_share=share)
 
 
-def _verdict(answer: ServingEstimate, peak: Interval) -> VerdictSection:
+def _peak(answer: ServingEstimate) -> Interval:
+    peak = answer.memory.peak_bytes
+    return Interval(peak, peak * (1.0 - _CONTEXT_SHARE), peak * (1.0 + _CONTEXT_SHARE))
+
+
+def _verdict(
+    request: EstimateRequest,
+    network: Network,
+    accelerator: Accelerator,
+    found: tuple[ServingJob, ServingEstimate],
+    price: Price | None,
+) -> VerdictSection:
+    job, answer = found
+    workload = request.workload
+    assert isinstance(workload, InferenceWorkload)
+    usd = None if price is None else price.usd_per_device_hour
+    now, node = _outcome(answer, usd), accelerator.devices_per_node
+
+    def attempt(changed: EstimateRequest) -> verdicts.Outcome:
+        assert isinstance(changed.workload, InferenceWorkload)
+        _, after = _answered(changed, network, accelerator, changed.workload, Ledger())
+        return _outcome(after, usd)
+
+    changes: list[Change] = []
+    if now.admission != FITS:
+        changes = verdicts.smallest_changes(
+            request,
+            now,
+            attempt,
+            levers.of_serving(request, workload, job, node),
+            lambda: levers.serving_together(request, workload, job, node),
+        )
     parts = {"parameters": answer.memory.weights_bytes, "kv_cache": answer.memory.cache_bytes}
     return VerdictSection(
-        admission=mapping.admission(admission(peak, answer.capacity_bytes)),
+        admission=mapping.admission(now.admission),
         limited_by=max(parts, key=lambda name: parts[name]),
-        margin_bytes=float(answer.capacity_bytes - peak.value),
+        margin_bytes=float(answer.capacity_bytes - now.peak_bytes.value),
+        smallest_changes=changes,
+    )
+
+
+def _outcome(answer: ServingEstimate, usd_per_device_hour: float | None) -> verdicts.Outcome:
+    peak, speed = _peak(answer), answer.output_tokens_per_second.value
+    hours = float(answer.devices / speed / 3600.0)
+    return verdicts.Outcome(
+        int(admission(peak, answer.capacity_bytes)),
+        peak,
+        float(answer.decode_seconds_per_token.value),
+        hours,
+        None if usd_per_device_hour is None else hours * 1e6 * usd_per_device_hour,
     )
 
 

@@ -10,6 +10,7 @@ from service.api.bounded import ApiModel
 from service.api.bounded import Predicted as Predicted
 from service.api.problems import Problem
 from service.api.response_spending import CarbonSection, CostSection
+from service.api.serving_models import ServingSection
 
 
 class ParametersSection(ApiModel):
@@ -63,19 +64,6 @@ class TimeSection(ApiModel):
     device_hours: Predicted | None = None
 
 
-class ServingSection(ApiModel):
-    """What an inference workload gets out of its devices."""
-
-    weights_bytes: float
-    kv_cache_bytes_per_token: float
-    max_concurrency: int | None = None
-    prefill_seconds: Predicted | None = None
-    decode_seconds_per_token: Predicted | None = None
-    output_tokens_per_second: Predicted | None = None
-    usd_per_million_output_tokens: Predicted | None = None
-    joules_per_output_token: Predicted | None = None
-
-
 class ComputeOptimalSection(ApiModel):
     """The best size for the same training FLOPs, and how this job compares."""
 
@@ -98,10 +86,21 @@ class ComputeOptimalSection(ApiModel):
 
 
 class Change(ApiModel):
-    """A change of the request that makes the job fit."""
+    """A change of the request that makes the job fit, or leaves it at risk where none does."""
 
     patch: dict[str, Any] = Field(description="RFC 7396 merge patch of the request.")
     effect: str
+    admission: Literal["fits", "at_risk", "does_not_fit"] = Field(description="After the change.")
+    peak_bytes: Predicted = Field(description="After the change.")
+    time_factor: float = Field(
+        description="Wall-clock time over that before; of an output token when serving."
+    )
+    device_hours_factor: float = Field(
+        description="Device-hours over those before; of an output token when serving."
+    )
+    extra_usd: float | None = Field(
+        None, description="Of the job; of a million output tokens when serving."
+    )
 
 
 class VerdictSection(ApiModel):

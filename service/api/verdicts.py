@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from service.api import mapping
+from pydantic import ValidationError
+
+from service.api import levers, mapping
+from service.api.levers import Lever
 from service.api.problems import ProblemError
 from service.api.requests import EstimateRequest
 from service.api.resolve.training import TrainingJob
 from service.api.responses import Change, VerdictSection
-from service.core.estimate import FITS, Estimate, limited_by
+from service.core.estimate import DOES_NOT_FIT, FITS, Estimate, limited_by
 from service.core.hardware import GIB
+from service.core.uncertainty import Interval
 
-MOST_CHANGES = 3
+MOST_CHANGES = 5
+ENOUGH_TOGETHER = 2
+"""Combinations looked for where no single change is enough."""
 Answer = tuple[TrainingJob, Estimate]
 Evaluate = Callable[[EstimateRequest], Answer]
 
 
+class Outcome(NamedTuple):
+    """What a change is judged by."""
+
+    admission: int
+    peak_bytes: Interval
+    seconds: float
+    """Of the job; of one output token when serving."""
+    device_hours: float
+    """Of the job; of one output token when serving."""
+    usd: float | None
+    """Of the job; of a million output tokens when serving. None without a price."""
+
+
+Attempt = Callable[[EstimateRequest], Outcome]
+
+
 def of_training(
-    request: EstimateRequest, job: TrainingJob, answer: Estimate, evaluate: Evaluate
+    request: EstimateRequest, job: TrainingJob, answer: Estimate, evaluate: Evaluate, priced: bool
 ) -> VerdictSection:
     """The verdict on a training job. `evaluate` answers a changed request."""
-    fits = answer.admission == FITS
-    changes = [] if fits else list(_changes(request, job, answer, evaluate))
+    changes: list[Change] = []
+    if answer.admission != FITS:
+        changes = smallest_changes(
+            request,
+            _outcome(answer, priced),
+            lambda changed: _outcome(evaluate(changed)[1], priced),
+            levers.of_training(request, job),
+            lambda: levers.together(request, job),
+        )
     return VerdictSection(
         admission=mapping.admission(answer.admission),
         limited_by=limited_by(answer.memory),
@@ -32,87 +61,77 @@ def of_training(
     )
 
 
-def _changes(
-    request: EstimateRequest, job: TrainingJob, before: Estimate, evaluate: Evaluate
-) -> Iterator[Change]:
-    """Changes after which the job is sure to fit, those that cost least time first."""
-    found: list[tuple[float, int, Change]] = []
-    for patch in _patches(request, job):
+def _outcome(answer: Estimate, priced: bool) -> Outcome:
+    return Outcome(
+        int(answer.admission),
+        answer.peak_bytes,
+        float(answer.wall_clock_seconds.value),
+        float(answer.device_hours.value),
+        float(answer.usd.value) if priced else None,
+    )
+
+
+def smallest_changes(
+    request: EstimateRequest,
+    before: Outcome,
+    attempt: Attempt,
+    single: Iterable[Lever],
+    combined: Callable[[], Lever],
+) -> list[Change]:
+    """The first setting of each lever that fits, or that may fit where none is sure to.
+
+    Those that cost least device-hours, and so least money, come first; then the fastest.
+    """
+    found = [kept for lever in single for kept in _first(request, before, attempt, lever, 1)]
+    if not found:
+        found = list(_first(request, before, attempt, combined(), ENOUGH_TOGETHER))
+    found.sort(key=lambda pair: (pair[0].admission, pair[0].device_hours, pair[0].seconds))
+    return [_change(patch, before, after) for after, patch in found[:MOST_CHANGES]]
+
+
+def _first(
+    request: EstimateRequest, before: Outcome, attempt: Attempt, lever: Lever, enough: int
+) -> Iterator[tuple[Outcome, dict[str, Any]]]:
+    """The first patches that are sure to fit; else the last that may, if it may more than now."""
+    perhaps: tuple[Outcome, dict[str, Any]] | None = None
+    for patch in lever:
         try:
-            _, after = evaluate(patched(request, patch))
-        except ProblemError:
+            after = attempt(patched(request, patch))
+        except (ProblemError, ValidationError):
             continue
         if after.admission == FITS:
-            slower = after.device_hours.value / before.device_hours.value
-            found.append((slower, len(found), Change(patch=patch, effect=_effect(before, after))))
-    for _, _, change in sorted(found, key=lambda entry: entry[:2])[:MOST_CHANGES]:
-        yield change
-
-
-def _patches(request: EstimateRequest, job: TrainingJob) -> Iterator[dict[str, Any]]:
-    """Single changes, then pairs, then more devices."""
-    kind = request.workload.kind if request.workload else "pretraining"
-    micro = int(job.layout.micro_batch_size)
-
-    def workload(**changes: Any) -> dict[str, Any]:
-        return {"workload": {"kind": kind, **changes}}
-
-    if job.kernels.recomputation == "none":
-        yield workload(recomputation="selective")
-    if job.kernels.recomputation != "full":
-        yield workload(recomputation="full")
-    if micro > 1:
-        yield workload(micro_batch_size=max(micro // 2, 1))
-        yield workload(micro_batch_size=1)
-        yield workload(micro_batch_size=1, recomputation="full")
-    if job.kernels.optimizer == "adamw":
-        yield workload(optimizer="adamw-8bit")
-    yield from _divisions(request, job, workload)
-    for factor in (2, 4, 8):
-        yield {"hardware": {"count": int(job.layout.devices) * factor}}
-    if request.layout is not None:
-        yield {"layout": None}
-        for factor in (2, 4, 8):
-            yield {"layout": None, "hardware": {"count": int(job.layout.devices) * factor}}
-
-
-def _divisions(
-    request: EstimateRequest, job: TrainingJob, workload: Callable[..., dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    """Changes of a layout that was asked for."""
-    if request.layout is None:
-        return
-    zero, tensor = int(job.layout.zero_stage), int(job.layout.tensor)
-    for stage in range(zero + 1, 4):
-        yield {"layout": {"zero_stage": stage}}
-        yield {"layout": {"zero_stage": stage}, **workload(recomputation="full")}
-    for ways in (tensor * 2, tensor * 4, tensor * 8):
-        if ways <= job.accelerator.devices_per_node:
-            yield {"layout": {"tensor": ways}}
+            yield after, patch
+            enough -= 1
+            if not enough:
+                return
+        elif after.admission < before.admission and before.admission == DOES_NOT_FIT:
+            perhaps = after, patch
+    if perhaps and enough:
+        yield perhaps
 
 
 def patched(request: EstimateRequest, patch: Mapping[str, Any]) -> EstimateRequest:
-    """The request after a merge patch (RFC 7396)."""
-    body = request.model_dump(mode="json", exclude_none=True)
-    return EstimateRequest.model_validate(merged(body, patch))
+    """The request after a merge patch (RFC 7396) of anything but the model."""
+    body = request.model_dump(mode="json", exclude_none=True, exclude={"model"})
+    return EstimateRequest.model_validate(levers.merged(body, patch) | {"model": request.model})
 
 
-def merged(target: Any, patch: Any) -> Any:
-    """RFC 7396: objects merge, null removes, everything else replaces."""
-    if not isinstance(patch, Mapping):
-        return patch
-    result = dict(target) if isinstance(target, Mapping) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result
-
-
-def _effect(before: Estimate, after: Estimate) -> str:
+def _change(patch: dict[str, Any], before: Outcome, after: Outcome) -> Change:
     """Such as `peak memory 61.2 -> 38.0 GiB, time +28 %, device-hours +28 %`."""
-    peaks = " -> ".join(f"{e.peak_bytes.value / GIB:.1f}" for e in (before, after))
-    hours = after.device_hours.value / before.device_hours.value - 1.0
-    wall = after.wall_clock_seconds.value / before.wall_clock_seconds.value - 1.0
-    return f"peak memory {peaks} GiB, time {100 * wall:+.0f} %, device-hours {100 * hours:+.0f} %"
+    peaks = " -> ".join(f"{each.peak_bytes.value / GIB:.1f}" for each in (before, after))
+    slower, hours = after.seconds / before.seconds, after.device_hours / before.device_hours
+    effect = f"peak memory {peaks} GiB, time {_percent(slower)}, device-hours {_percent(hours)}"
+    moved = patch.get("workload", {}).get("offload")
+    return Change(
+        patch=patch,
+        effect=f"{effect}; transfers to the host not counted" if moved else effect,
+        admission=mapping.admission(after.admission),
+        peak_bytes=mapping.predicted(after.peak_bytes),
+        time_factor=slower,
+        device_hours_factor=hours,
+        extra_usd=None if before.usd is None or after.usd is None else after.usd - before.usd,
+    )
+
+
+def _percent(factor: float) -> str:
+    return f"{100.0 * (factor - 1.0):+.0f} %"

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.verdicts import merged
+from service.api.levers import merged
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
