@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test soak lint bench peers calibrate backtest lock migrate clean
+.PHONY: run test soak lint bench peers calibrate backtest lock audit sbom licences migrate clean
 
 run: .venv/run.stamp
 	$(BIN)/python -m service
@@ -21,6 +21,18 @@ lint: .venv/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+# Known vulnerabilities of what a server is installed with; says so where nobody can be asked.
+audit: .venv/test.stamp
+	$(BIN)/python -m tests.supply audit
+
+# A CycloneDX bill of materials, and the list of licences.
+sbom: .venv/test.stamp
+	$(BIN)/python -m tests.supply sbom > sbom.json
+
+licences: .venv/test.stamp
+	$(BIN)/python -m tests.supply licences
 
 # Measures on this machine and puts the figures that are promised into the README.
 bench: .venv/test.stamp

@@ -6,6 +6,7 @@ model_sizing_estimates_total{model,admission}       estimates by kind of model a
 model_sizing_catalog_revision                       revision of the snapshot that answers
 model_sizing_catalog_snapshot_age_seconds           since the snapshot was known to be the newest
 model_sizing_database_up                            whether the database answered last time
+model_sizing_database_connections                   connections of the pool that are in use
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
+from sqlalchemy.pool import Pool, QueuePool
 
 from service.catalog.errors import StoreUnavailable
 from service.catalog.store import Store
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+
+def connections(pool: Pool) -> float:
+    """How many connections are in use; 0 for a pool that keeps none."""
+    return float(pool.checkedout()) if isinstance(pool, QueuePool) else 0.0
 
 
 class Metrics:
@@ -66,6 +73,11 @@ class Metrics:
             "database_up",
             "Whether the database answered last time",
             lambda: float(not store.health.problem),
+        )
+        self._gauge(
+            "database_connections",
+            "Connections of the pool that are in use",
+            lambda: connections(store.engine.pool),
         )
 
     def _gauge(self, name: str, text: str, read: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -43,6 +45,16 @@ def test_metrics_count_by_route_template_and_never_by_name(client: httpx.Client)
     assert "a-name-that-nobody-has" not in text
     assert "model_sizing_catalog_revision 1.0" in text
     assert "model_sizing_database_up 1.0" in text
+    assert "model_sizing_database_connections 0.0" in text
+
+
+def test_every_metric_of_our_own_is_documented(client: httpx.Client) -> None:
+    client.post("/estimate", json={"model": {"kind": "catalog", "name": "gpt-2"}})
+    told = re.findall(r"^# TYPE (model_sizing_\w+)", client.get("/metrics").text, re.MULTILINE)
+    names = {name for name in told if not name.endswith("_created")}
+    assert len(names) >= 7
+    documented = (Path(__file__).parents[2] / "docs" / "deploying.md").read_text("utf-8")
+    assert {name for name in names if f"`{name}" not in documented} == set()
 
 
 def test_readiness_names_the_catalog(client: httpx.Client) -> None:
