@@ -23,6 +23,7 @@ from functools import lru_cache
 from service.core import gguf
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Embedding, Linear, Weight
+from service.core.architecture.quantization import Quantization
 
 Size = Callable[[int, int], float]
 """(rows, columns) of a matrix -> stored bytes."""
@@ -100,24 +101,29 @@ def weight_bytes(network: Network, name: str) -> WeightBytes:
     total = expert = embedding = 0.0
     elements = 0
     lookup = lookup_table(network)
-    for leaf, size in stored_bytes(network, name):
+    for leaf, weight, size in stored_bytes(network, name):
         total += size
         expert += size if leaf.routing else 0.0
         embedding += size if leaf.operator is lookup else 0.0
-        elements += sum(w.elements for w in leaf.weights() if not w.alias) * leaf.weight_copies
+        elements += weight.elements * leaf.weight_copies
     return WeightBytes(total, expert, embedding, 8.0 * total / max(elements, 1))
 
 
-def stored_bytes(network: Network, name: str) -> Iterator[tuple[Placed, float]]:
-    """Each leaf with the bytes of all copies of its weights; raises UnknownFormat."""
+def stored_bytes(network: Network, name: str) -> Iterator[tuple[Placed, Weight, float]]:
+    """Each tensor with the bytes of all its copies; raises UnknownFormat."""
     if name.startswith("gguf:"):
         if not gguf.known(name.removeprefix("gguf:")):
             raise UnknownFormat(f"unknown weight format {name[:60]!r}")
         sizer = gguf.sizer(network, name.removeprefix("gguf:"))
     else:
-        sizer = _sizer(name)
+        own = network.quantization
+        as_configured = own is not None and own.weight_format == name
+        wide = _WIDE.get(network.stored if as_configured else name, 2.0)
+        sizer = _sizer(name, own if as_configured else None, wide)
     for leaf in network.leaves():
-        yield leaf, sum(sizer(leaf, weight) for weight in leaf.weights() if not weight.alias)
+        for weight in leaf.weights():
+            if not weight.alias:
+                yield leaf, weight, sizer(leaf, weight)
 
 
 def lookup_table(network: Network) -> Embedding | None:
@@ -127,19 +133,36 @@ def lookup_table(network: Network) -> Embedding | None:
     return None if tied else network.input_embedding()
 
 
-def _sizer(name: str) -> Callable[[Placed, Weight], float]:
+def _sizer(name: str, own: Quantization | None, wide: float) -> Callable[[Placed, Weight], float]:
     size = matrix_size(name)
-    wide = _WIDE.get(name, 2.0)
 
     def stored(leaf: Placed, weight: Weight) -> float:
-        if not weight.matrix or not _quantised(leaf):
+        if not is_quantised(leaf, weight, own):
             return weight.elements * wide * leaf.weight_copies
-        rows, columns = weight.shape
-        return size(rows, columns) * leaf.weight_copies
+        return size(*weight.shape) * leaf.weight_copies
 
     return stored
 
 
-def _quantised(leaf: Placed) -> bool:
-    head = isinstance(leaf.operator, Linear) and leaf.operator.head
-    return not head and leaf.component != "router"
+def is_quantised(leaf: Placed, weight: Weight, own: Quantization | None = None) -> bool:
+    """Whether a tensor is stored in the quantised format; heads and routers never are.
+
+    `own`: what the configuration says of its own weights; None for a format put on any network.
+    """
+    if not weight.matrix or (isinstance(leaf.operator, Linear) and leaf.operator.head):
+        return False
+    if own is None:
+        return leaf.component != "router"
+    if own.experts_only:
+        return leaf.routing is not None
+    return not any(part in own.kept for part in _parts(leaf))
+
+
+_TOWERS = ("vision", "visual", "audio", "projector", "patches", "merger")
+
+
+def _parts(leaf: Placed) -> set[str]:
+    """Parts of the network, as `Quantization.kept` names them, that a leaf stands in."""
+    found = {part for part in leaf.path if part in ("router", "attention")}
+    towers = any(step.startswith(name) for step in leaf.path for name in _TOWERS)
+    return found | ({"tower"} if towers else set())

@@ -11,8 +11,8 @@ import pytest
 from service.core import parameters
 from service.core.architecture.families import registry
 from service.core.architecture.families.config import ConfigError
-from service.core.stored_weights import stored_weights
-from service.core.weight_formats import UnknownFormat
+from service.core.stored_weights import bytes_by_format
+from service.core.weight_formats import UnknownFormat, weight_bytes
 
 CONFIGS = Path(__file__).parents[1] / "data" / "truth" / "configs"
 TINY = {
@@ -46,28 +46,27 @@ def test_mxfp4_experts_take_17_bytes_for_32_weights_and_the_rest_16_bits(name: s
     experts = config["num_hidden_layers"] * config["num_local_experts"]
     matrices = experts * 3 * hidden * inner
     rest = parameters.count(network(name)).total - matrices
-    assert stored_weights(network(name)).total_bytes == matrices * 17 / 32 + rest * 2
+    assert bytes_by_format(network(name)) == {"mxfp4": matrices * 17 / 32, "bf16": rest * 2}
+    assert weight_bytes(network(name), "mxfp4").total == matrices * 17 / 32 + rest * 2
 
 
 def test_block_fp8_takes_a_byte_a_weight_and_a_scale_a_block() -> None:
-    stored = stored_weights(quantised(quant_method="fp8", weight_block_size=[128, 128]))
+    stored = bytes_by_format(quantised(quant_method="fp8", weight_block_size=[128, 128]))
     matrices = ATTENTION + MLP
-    assert stored.quantised_parameters == matrices
-    assert stored.quantised_bytes == matrices + 4 * matrices / 128**2
-    assert stored.total_bytes == stored.quantised_bytes + WIDE
+    assert stored == {"fp8-block": matrices + 4 * matrices / 128**2, "bf16": WIDE}
 
 
 def test_gptq_takes_scales_zeros_and_an_index_for_each_input() -> None:
-    stored = stored_weights(quantised(quant_method="gptq", bits=4, group_size=128))
+    stored = bytes_by_format(quantised(quant_method="gptq", bits=4, group_size=128))
     matrices = ATTENTION + MLP
     inputs = 2 * (6 * 256 + 512)
-    assert stored.quantised_bytes == matrices * (4 + 20 / 128) / 8 + 4 * inputs
+    assert stored["gptq-int4-g128"] == matrices * (4 + 20 / 128) / 8 + 4 * inputs
 
 
 def test_bitsandbytes_counts_what_files_of_any_age_say() -> None:
-    old = stored_weights(quantised(load_in_8bit=True))
-    new = stored_weights(quantised(quant_method="bitsandbytes", load_in_8bit=True))
-    nf4 = stored_weights(
+    old = bytes_by_format(quantised(load_in_8bit=True))
+    new = bytes_by_format(quantised(quant_method="bitsandbytes", load_in_8bit=True))
+    nf4 = bytes_by_format(
         quantised(
             quant_method="bitsandbytes",
             load_in_4bit=True,
@@ -76,7 +75,7 @@ def test_bitsandbytes_counts_what_files_of_any_age_say() -> None:
         )
     )
     assert old == new
-    assert nf4.quantised_bytes == pytest.approx((ATTENTION + MLP) * 4.127 / 8, rel=1e-4)
+    assert nf4["nf4-double"] == pytest.approx((ATTENTION + MLP) * 4.127 / 8, rel=1e-4)
 
 
 def test_parameters_stay_logical_and_parts_stay_wide() -> None:
@@ -88,8 +87,9 @@ def test_parameters_stay_logical_and_parts_stay_wide() -> None:
         modules_to_not_convert=["lm_head", "model.layers.0.self_attn"],
     )
     assert parameters.count(kept).total == parameters.count(plain).total
-    assert stored_weights(kept).quantised_parameters == MLP
-    assert stored_weights(plain).total_bytes == 2 * parameters.count(plain).total
+    mlp = MLP * (4 + 20 / 128) / 8
+    assert bytes_by_format(kept) == {"awq-int4-g128": mlp, "bf16": WIDE + 2 * ATTENTION}
+    assert bytes_by_format(plain) == {"bf16": 2 * parameters.count(plain).total}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_parameters_stay_logical_and_parts_stay_wide() -> None:
 )
 def test_what_is_not_understood_has_no_bytes(section: dict[str, Any]) -> None:
     with pytest.raises(UnknownFormat, match="quantization_config"):
-        stored_weights(quantised(**section))
+        bytes_by_format(quantised(**section))
 
 
 @pytest.mark.parametrize(

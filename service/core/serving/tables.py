@@ -61,7 +61,7 @@ def table(network: Network, weights: str = "bf16", cache: str = "bf16") -> Servi
     encoding = _encoding_layers(network)
     lookup = lookup_table(network)
     total = step = expert = 0.0
-    for leaf, size in stored_bytes(network, weights):
+    for leaf, _, size in stored_bytes(network, weights):
         total += size
         if leaf.routing:
             expert += size
