@@ -6,7 +6,7 @@ The general model is fitted anew without these rows, so that the cluster is new 
 coefficients that ship have seen them and leave little to correct.
 
 As it stands there is nothing that one half could teach of the other: the blind fit's errors have a
-median of 0.3 % and their tail is single rows (one layout took twice its neighbours' time). A fit
+median of 0.5 % and their tail is single rows (one layout took twice its neighbours' time). A fit
 without any vTrain row is as unbiased, and a Gaussian process over tensor, pipeline, micro-batch,
 devices, width and micro-batches a step left the other half's mean error where it was at the best
 of 75 settings, so the correction stays one factor.

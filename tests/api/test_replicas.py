@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
@@ -109,6 +110,33 @@ def test_a_server_killed_ten_times_amid_a_thousand_posts_loses_none(database_url
             assert all(shelf.fact(name).payload for name in shelf.rows)
     print(f"{database_url.partition(':')[0]}: tried {tried}, acknowledged {len(acknowledged)}, "
           "lost 0, half there 0")  # fmt: skip
+
+
+async def held_open(replica: Replica) -> tuple[int, int, int | None]:
+    """Statuses of a quick request beside a slow one, and of the slow one after SIGTERM."""
+    message = http("/estimate", QUESTIONS[0])
+    slow_in, slow_out = await asyncio.open_connection("127.0.0.1", replica.port)
+    slow_out.write(message[:-5])
+    await slow_out.drain()
+    quick = await asyncio.open_connection("127.0.0.1", replica.port)
+    beside, _ = await exchanged(*quick, message)
+    await closed(quick[1])
+    assert replica.process is not None
+    replica.process.send_signal(signal.SIGTERM)
+    await asyncio.sleep(0.3)
+    after, _ = await exchanged(slow_in, slow_out, message[-5:])
+    await closed(slow_out)
+    return beside, after, await asyncio.to_thread(replica.process.wait, 60)
+
+
+def test_a_slow_client_holds_nothing_up_and_what_was_begun_outlives_sigterm(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'catalog.db'}"
+    with replicas(url, 1, MAX_CONCURRENCY="1") as (replica,):
+        beside, after, exit_status = asyncio.run(held_open(replica))
+    assert (beside, after) == (200, 200)
+    assert exit_status in (0, -signal.SIGTERM)
 
 
 REQUESTS = 200_000
