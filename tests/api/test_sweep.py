@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from service.api.sweep_columns import GETTERS
 from tests.api.test_estimate import FULL, ask
@@ -19,6 +21,25 @@ AXES: dict[str, list[Any]] = {
     "/workload/tokens": [1e12, 2e12],
     "/site/region": ["gcp/us-central1", "gcp/europe-west4"],
 }
+
+FIELDS: dict[str, list[Any]] = AXES | {
+    "/model/name": ["llama-3.1-8b", "mixtral-8x7b", "bloom-7b1"],
+    "/pricing/usd_per_device_hour": [0.5, 3.0],
+    "/workload/sequence_length": [2048, 8192],
+    "/workload/global_batch_size": [1024, 1000],
+    "/workload/micro_batch_size": [1, 2],
+    "/workload/precision": ["bf16-mixed", "fp8-mixed", "fp32"],
+    "/workload/optimizer": ["adamw", "adafactor", "muon"],
+    "/workload/recomputation": ["none", "selective", "full"],
+    "/workload/attention": ["eager", "flash"],
+    "/layout/tensor": [1, 3, 8],
+    "/layout/pipeline": [1, 2, 4],
+    "/layout/context": [1, 2],
+    "/layout/expert": [1, 8],
+    "/layout/zero_stage": [0, 1, 3],
+    "/layout/sequence_parallel": [True, False],
+}
+"""Any field may be an axis; some of these values make no sense with others."""
 
 
 def sweep(client: httpx.Client, **body: Any) -> dict[str, Any]:
@@ -51,6 +72,36 @@ def test_every_row_is_the_estimate_of_that_request(client: httpx.Client) -> None
             exact = isinstance(expected, str)
             wanted = expected if exact else pytest.approx(expected, rel=1e-12)
             assert found["columns"][pointer][row] == wanted, pointer
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    pointers=st.lists(st.sampled_from(sorted(FIELDS)), min_size=1, max_size=4, unique=True),
+    rows=st.lists(st.integers(0, 80), min_size=3, max_size=3),
+)
+def test_a_row_of_any_axes_is_the_estimate_or_refused_like_it(
+    client: httpx.Client, pointers: list[str], rows: list[int]
+) -> None:
+    axes = {pointer: FIELDS[pointer] for pointer in pointers}
+    found = sweep(client, base=BASE, axes=axes, columns=list(GETTERS))
+    blank = [value is None for value in found["columns"]["/verdict/admission"]]
+    assert found["refused"] == sum(blank)
+    for row in {row % found["rows"] for row in rows}:
+        body = BASE
+        for pointer in pointers:
+            body = placed(body, pointer, found["columns"][pointer][row])
+        answer = client.post("/estimate", json=body)
+        assert (answer.status_code == 422) == blank[row], answer.text
+        for pointer in GETTERS:
+            value = found["columns"][pointer][row]
+            expected = None if blank[row] else resolved(answer.json(), pointer)
+            exact = expected is None or isinstance(expected, str)
+            assert value == (expected if exact else pytest.approx(expected, rel=1e-12)), pointer
 
 
 def test_the_last_axis_varies_fastest(client: httpx.Client) -> None:
