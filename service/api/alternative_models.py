@@ -18,6 +18,7 @@ from service.api.bounded import (
     Usd,
 )
 from service.api.request_models import ModelSpec
+from service.api.request_serving import LatencySpec, PeakToMean, Rate
 from service.api.requests import EstimateRequest
 from service.api.responses import Assumption, Provenance, Warned
 
@@ -35,8 +36,6 @@ Task = Literal[
     "vision",
 ]
 Technique = Literal["smaller", "distilled", "pruned", "adapter"]
-Rate = Annotated[Real, Field(gt=0, le=1e7)]
-Seconds = Annotated[Real, Field(gt=0, le=1e6)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 Months = Annotated[Real, Field(gt=0, le=1_200)]
 
@@ -65,17 +64,9 @@ class TrafficSpec(ApiModel):
     """What has to be served."""
 
     requests_per_second: Rate = Field(description="On average over the month.")
-    peak_to_mean: Annotated[Real, Field(ge=1, le=1_000)] = 1.0
+    peak_to_mean: PeakToMean = 1.0
     prompt_tokens: LengthsSpec | None = None
     output_tokens: LengthsSpec | None = None
-
-
-class LatencySpec(ApiModel):
-    """Upper limits on times; null where there is none."""
-
-    seconds_per_token: Seconds | None = None
-    first_token_seconds: Seconds | None = None
-    request_seconds: Seconds | None = None
 
 
 class CandidateSpec(ApiModel):

@@ -12,13 +12,13 @@ from service.api.alternative_models import (
     AlternativesResponse,
     AtRate,
     BesideSmaller,
-    LatencySpec,
 )
 from service.api.estimating import Context, estimate
 from service.api.estimating_serving import job_of
 from service.api.problems import ProblemError, at
 from service.api.provenance import provenance
 from service.api.request_models import CatalogModel
+from service.api.request_serving import LatencySpec
 from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
 from service.api.requests import EstimateRequest, Hardware
 from service.api.resolve import models

@@ -14,6 +14,7 @@ from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
 from service.api.response_spending import Price
 from service.api.responses import Change, ComputeSection, LayoutSection, VerdictSection
+from service.api.serving_models import FleetSection
 from service.catalog.snapshot import Snapshot
 from service.core import energy, parameters
 from service.core.architecture.network import Network
@@ -70,11 +71,24 @@ def sections(
             None if usd is None else speed.inverse(usd * answer.devices / 3600.0 * 1e6),
             energy.joules_per_unit(watts.times(answer.devices), speed, place.pue),
             place.grid,
-            workload.load and fleets.fleet(workload.load, network, accelerator, job, place, usd),
+            _fleet(workload, network, accelerator, job, place, usd),
         ),
         "verdict": _verdict(request, network, accelerator, (job, answer), price),
         "layout": _layout(job),
     }
+
+
+def _fleet(
+    workload: InferenceWorkload,
+    network: Network,
+    accelerator: Accelerator,
+    job: ServingJob,
+    place: places.Place,
+    usd_per_device_hour: float | None,
+) -> FleetSection | None:
+    if workload.load is None:
+        return None
+    return fleets.fleet(workload.load, network, accelerator, job, place, usd_per_device_hour)
 
 
 def _compute(network: Network, workload: InferenceWorkload) -> ComputeSection:

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from service.api.bounded import Amount, ApiModel, BatchSize, Degree, Name, SequenceLength
+from service.api.bounded import (
+    Amount,
+    ApiModel,
+    BatchSize,
+    Degree,
+    Name,
+    SequenceLength,
+    Whole,
+)
+from service.api.request_serving import LoadSpec
 
 Precision = Literal[
     "fp32", "bf16", "fp16", "bf16-autocast", "fp16-autocast", "bf16-mixed", "fp16-mixed",
@@ -23,6 +32,7 @@ Method = Literal["full", "lora", "qlora"]
 Objective = Literal[
     "sft", "dpo", "dpo-precomputed", "kto", "orpo", "simpo", "ppo", "grpo", "grpo-no-reference"
 ]
+PrefixLength = Annotated[Whole, Field(ge=0, le=100_000_000)]
 Engine = Literal["vllm", "sglang", "tensorrt-llm", "llama.cpp", "transformers"]
 
 
@@ -124,6 +134,15 @@ class InferenceWorkload(ApiModel):
     weights: Name | None = Field(None, description="Weight format: `bf16`, `gguf:Q4_K_M` ...")
     kv_cache: Name | None = Field(None, description="Format of the keys and values.")
     engine: Engine | None = None
+    longest_tokens: SequenceLength | None = Field(
+        None, description="Prompt and output of the longest request; default: all are alike."
+    )
+    cached_prefix_tokens: PrefixLength | None = Field(
+        None, description="Tokens of each prompt that an earlier request left in the cache."
+    )
+    load: LoadSpec | None = Field(
+        None, description="A rate of requests, for which the fewest devices are sought."
+    )
 
 
 Workload = Annotated[

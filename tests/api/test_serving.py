@@ -1,0 +1,124 @@
+"""What a serving answer says beside its speed: caches, concurrency, loads and fleets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+H100 = {"accelerator": "h100-sxm", "count": 1}
+JOB = {"kind": "inference", "prompt_tokens": 1000, "output_tokens": 200, "concurrency": 8}
+SITE = {"grid_gco2e_per_kwh": 360, "pue": 1.0}
+
+
+def ask(client: httpx.Client, model: str = "llama-3.1-8b", **changes: Any) -> dict[str, Any]:
+    """The serving section; `changes` of the workload."""
+    body = {
+        "model": {"kind": "catalog", "name": model},
+        "workload": JOB | changes,
+        "hardware": H100,
+        "site": SITE,
+        "pricing": {"usd_per_device_hour": 2.5},
+    }
+    response = client.post("/estimate", json=body)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()["serving"]
+    return found
+
+
+def test_a_request_needs_its_whole_blocks_of_cache(client: httpx.Client) -> None:
+    found = ask(client)
+    blocks = 1200
+    assert found["kv_cache_bytes_per_request_per_device"] == 131_072 * blocks
+    assert found["kv_cache_reserved_bytes_per_request_per_device"] == 131_072 * blocks
+    assert found["max_concurrency"] == found["kv_cache_budget_bytes"] // (131_072 * blocks)
+
+
+def test_a_sliding_window_needs_less_than_engines_reserve(client: httpx.Client) -> None:
+    found = ask(client, "gemma-2-2b", prompt_tokens=7_000)
+    assert (
+        found["kv_cache_bytes_per_request_per_device"]
+        < found["kv_cache_reserved_bytes_per_request_per_device"]
+    )
+
+
+def test_the_longest_request_sets_the_floor_and_the_mean_one_what_is_admitted(
+    client: httpx.Client,
+) -> None:
+    alike, mixed = ask(client), ask(client, longest_tokens=12_000)
+    assert mixed["mean_concurrency"] == alike["mean_concurrency"] == alike["max_concurrency"]
+    assert mixed["max_concurrency"] == pytest.approx(alike["max_concurrency"] / 10, abs=1)
+
+
+def test_a_first_token_comes_with_its_load_and_later_than_an_idle_prefill(
+    client: httpx.Client,
+) -> None:
+    few, many = ask(client), ask(client, concurrency=64)
+    assert (few["in_flight"], many["in_flight"]) == (8, 64)
+    assert few["prefill_seconds"] == many["prefill_seconds"]
+    assert (
+        few["prefill_seconds"]["value"]
+        < few["first_token_seconds"]["value"]
+        < many["first_token_seconds"]["value"]
+    )
+
+
+def test_a_cached_prefix_shortens_the_prefill_only_as_far_as_it_reaches(
+    client: httpx.Client,
+) -> None:
+    whole, cached = (
+        ask(client, prompt_tokens=8_000),
+        ask(client, prompt_tokens=8_000, cached_prefix_tokens=6_000),
+    )
+    assert cached["prefill_seconds"]["value"] < 0.5 * whole["prefill_seconds"]["value"]
+    held = "kv_cache_bytes_per_request_per_device"
+    assert cached[held] == whole[held]
+
+
+def test_carbon_of_a_token_is_its_energy_on_the_grid(client: httpx.Client) -> None:
+    found = ask(client)
+    joules = found["joules_per_output_token"]["value"]
+    assert found["gco2e_per_output_token"]["value"] == pytest.approx(joules / 3.6e6 * 360)
+    assert found["calibration"] == "pair"
+    assert found["fleet"] is None
+
+
+def test_a_fleet_is_paid_at_the_real_utilisation(client: httpx.Client) -> None:
+    load = {"requests_per_second": 2, "peak_to_mean": 2, "latency": {"seconds_per_token": 0.1}}
+    fleet = ask(client, load=load)["fleet"]
+    assert fleet["fits"] == "fits"
+    assert fleet["devices"] == fleet["replicas"] * fleet["tensor"] * fleet["pipeline"]
+    assert fleet["utilization"] == pytest.approx(2 / fleet["capacity_requests_per_second"])
+    paid = fleet["devices"] * 2.5 / (2 * 200 * 3600) * 1e6
+    assert fleet["usd_per_million_output_tokens"] == pytest.approx(paid)
+    grams = fleet["joules_per_output_token"]["value"] / 3.6e6 * 360
+    assert fleet["kgco2e_per_million_output_tokens"]["value"] == pytest.approx(grams * 1e3)
+    busier = ask(client, load=load | {"requests_per_second": 200})["fleet"]
+    assert busier["replicas"] > fleet["replicas"]
+    assert busier["usd_per_million_output_tokens"] < paid
+
+
+def test_limits_that_nothing_meets_are_named(client: httpx.Client) -> None:
+    load = {"requests_per_second": 2, "latency": {"first_token_seconds": 1e-5}}
+    fleet = ask(client, load=load)["fleet"]
+    assert (fleet["fits"], fleet["reason"]) == ("does_not_fit", "first_token_seconds")
+    assert fleet["devices"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"longest_tokens": 1_199}, "/workload/longest_tokens"),
+        ({"cached_prefix_tokens": 1_000}, "/workload/cached_prefix_tokens"),
+        ({"load": {"requests_per_second": 0}}, "/workload/inference/load/requests_per_second"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(
+    client: httpx.Client, changes: dict[str, Any], pointer: str
+) -> None:
+    body = {"model": {"kind": "catalog", "name": "gpt-2"}, "workload": JOB | changes}
+    response = client.post("/estimate", json=body)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["pointer"].replace("/inference", "") == pointer.replace("/inference", "")
