@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections.abc import Callable
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -24,17 +25,19 @@ from service.core.parallelism import Kernels
 from tests.bench.bench_core import COLUMNS, LAYOUT, LLAMA, SITE
 from tests.documents import REQUEST
 
+WIDTHS = count(100)
+
 
 def calls(action: Callable[[], Any]) -> int:
     """Calls of functions, Python's and C's, that an action makes when it is done again."""
     made = 0
 
-    def count(frame: FrameType, event: str, argument: Any) -> None:
+    def counted(frame: FrameType, event: str, argument: Any) -> None:
         nonlocal made
         made += event in ("call", "c_call")
 
     action()
-    sys.setprofile(count)
+    sys.setprofile(counted)
     try:
         action()
     finally:
@@ -98,3 +101,17 @@ def test_a_sweep_evaluates_blocks_and_holds_few_of_them() -> None:
         tracemalloc.stop()
     result = sum(column.nbytes for column in found.columns.values())
     assert peak - result < 200 * 8 * block
+
+
+def test_a_thousand_layers_of_two_kinds_cost_no_more_than_their_list() -> None:
+    few, many = (
+        calls(lambda config={"model_type": "gemma2", "num_hidden_layers": n}: folded(config))
+        for n in (26, 1000)
+    )
+    assert many - few < 900 * (1000 - 26)
+
+
+def folded(config: dict[str, Any]) -> None:
+    """A network built and folded as if it had not been seen before."""
+    config = config | {"intermediate_size": 64 * next(WIDTHS)}
+    core.prepare(registry.build(config), Kernels(), reference.accelerator("h100-sxm"), 1, 8192.0)
