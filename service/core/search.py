@@ -34,7 +34,7 @@ from service.core.memory import MemoryParts
 from service.core.numeric import FloatArray
 from service.core.parallelism import Kernels, Layout
 from service.core.spending import Site
-from service.core.stacking import mapped, stack, take
+from service.core.stacking import collapsed, mapped, stack, take
 from service.core.uncertainty import relative
 
 RECOMPUTATIONS = ("none", "selective", "full")
@@ -225,13 +225,13 @@ def _blocks(question: Question, space: Space, recomputations: Sequence[str]) -> 
 
 @lru_cache(maxsize=256)
 def _jobs(question: Question, pipelines: tuple[int, ...]) -> Prepared:
-    """Prepared jobs whose tables hold one row for each pipeline degree."""
+    """Prepared jobs whose tables hold one row for each pipeline degree, or one for all."""
     network, kernels, accelerator, sequence, _ = question
     jobs = [prepare(network, kernels, accelerator, p, sequence) for p in pipelines]
     return replace(
         jobs[0],
-        memory_stages=stack([job.memory_stages for job in jobs]),
-        work=stack([job.work for job in jobs]),
+        memory_stages=collapsed(stack([job.memory_stages for job in jobs])),
+        work=collapsed(stack([job.work for job in jobs])),
     )
 
 

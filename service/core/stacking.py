@@ -50,6 +50,14 @@ def take(record: T, index: Any) -> T:
     return mapped(record, lambda array: array[index])
 
 
+def collapsed(record: T) -> T:
+    """The record with one float in place of each array whose elements are all equal.
+
+    Formulas broadcast it, and nothing is gathered for it; an array with NaN stays.
+    """
+    return mapped(record, lambda array: float(array[0]) if (array == array[0]).all() else array)
+
+
 def mapped(record: T, change: Callable[[Any], Any]) -> T:
     """The record with each array changed; numbers that are no arrays stay."""
     changed: T = _mapped(record, change)
