@@ -9,11 +9,12 @@ from service.api import (
     calibrating,
     estimating_serving,
     estimating_size,
+    limits,
     mapping,
     mapping_spending,
     verdicts,
 )
-from service.api.evaluating import evaluated
+from service.api.evaluating import evaluated, prepared
 from service.api.provenance import provenance
 from service.api.request_models import SafetensorsModel
 from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
@@ -139,7 +140,12 @@ def _training(
         **_spent(request, job, answer, around, ledger),
         "compute_optimal": _compute_optimal(network, job.tokens, finetuning, ledger),
         "verdict": verdicts.of_training(
-            request, job, answer, changed, around.usd_per_device_hour is not None
+            request,
+            job,
+            answer,
+            changed,
+            around.usd_per_device_hour is not None,
+            lambda searched: limits.of_training(request, job, prepared(job, own), searched, ledger),
         ),
         "layout": mapping.layout(job.layout),
     }

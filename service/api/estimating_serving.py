@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from service.api import fleets, levers, mapping, mapping_serving, verdicts
+from service.api import fleets, levers, limits, mapping, mapping_serving, verdicts
 from service.api.problems import at
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
@@ -22,6 +22,7 @@ from service.core.compute import table as compute_table
 from service.core.estimate import FITS, admission
 from service.core.hardware import Accelerator
 from service.core.kv_cache import CACHE_FORMATS
+from service.core.numeric import Number
 from service.core.parallelism import Layout
 from service.core.serving.composition import ServingEstimate, ServingJob, estimate
 from service.core.uncertainty import Interval
@@ -73,7 +74,7 @@ def sections(
             place.grid,
             _fleet(workload, network, accelerator, job, place, usd),
         ),
-        "verdict": _verdict(request, network, accelerator, (job, answer), price),
+        "verdict": _verdict(request, network, accelerator, (job, answer), price, ledger),
         "layout": _layout(job),
     }
 
@@ -214,6 +215,7 @@ def _verdict(
     accelerator: Accelerator,
     found: tuple[ServingJob, ServingEstimate],
     price: Price | None,
+    ledger: Ledger,
 ) -> VerdictSection:
     job, answer = found
     workload = request.workload
@@ -241,7 +243,25 @@ def _verdict(
         limited_by=max(parts, key=lambda name: parts[name]),
         margin_bytes=float(answer.capacity_bytes - now.peak_bytes.value),
         smallest_changes=changes,
+        **_limits(request, network, accelerator, found, ledger)._asdict(),
     )
+
+
+def _limits(
+    request: EstimateRequest,
+    network: Network,
+    accelerator: Accelerator,
+    found: tuple[ServingJob, ServingEstimate],
+    ledger: Ledger,
+) -> limits.Limits:
+    def fits(job: ServingJob) -> Number:
+        answer = estimate(network, accelerator, job)
+        return admission(_peak(answer), answer.capacity_bytes) == FITS
+
+    job, answer = found
+    if not limits.wanted(request, _outcome(answer, None).admission == FITS):
+        return limits.Limits()
+    return limits.of_serving(job, _ways(network, accelerator), fits, ledger)
 
 
 def _outcome(answer: ServingEstimate, usd_per_device_hour: float | None) -> verdicts.Outcome:

@@ -177,6 +177,12 @@ class EstimateRequest(ApiModel):
         None, description="What is counted beside the run itself; nothing by default."
     )
     as_of: Date | None = Field(None, description="Answer with the catalog as it stood on that day.")
+    limits: bool | None = Field(
+        None,
+        strict=True,
+        description="Whether the verdict says the fewest devices and the longest sequence that "
+        "fit; default: where the job is not sure to fit.",
+    )
 
 
 class BatchRequest(ApiModel):

@@ -110,6 +110,16 @@ class VerdictSection(ApiModel):
     limited_by: str = Field(description="The largest part of the device's memory.")
     margin_bytes: float = Field(description="Capacity less the expected peak.")
     smallest_changes: list[Change] = Field(default_factory=list)
+    fewest_devices: int | None = Field(
+        None,
+        description="On which the job is sure to fit: in the layout's degrees and with the same "
+        "batch, or in the best layout where none was asked for.",
+    )
+    longest_sequence: int | None = Field(
+        None,
+        description="Tokens of a sample (prompt and output, when serving) with which it is sure "
+        "to fit in this layout, by memory alone; a multiple of 128.",
+    )
 
 
 class LayoutSection(ApiModel):

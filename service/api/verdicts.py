@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from service.api import levers, mapping
 from service.api.levers import Lever
+from service.api.limits import Limits, wanted
 from service.api.problems import ProblemError
 from service.api.requests import EstimateRequest
 from service.api.resolve.training import TrainingJob
@@ -41,9 +42,18 @@ Attempt = Callable[[EstimateRequest], Outcome]
 
 
 def of_training(
-    request: EstimateRequest, job: TrainingJob, answer: Estimate, evaluate: Evaluate, priced: bool
+    request: EstimateRequest,
+    job: TrainingJob,
+    answer: Estimate,
+    evaluate: Evaluate,
+    priced: bool,
+    limit: Callable[[Callable[[], Answer]], Limits],
 ) -> VerdictSection:
-    """The verdict on a training job. `evaluate` answers a changed request."""
+    """The verdict on a training job.
+
+    `evaluate` answers a changed request; `limit` says how few devices and how long a sequence
+    fit, given what answers the job on as few devices as it fits on.
+    """
     changes: list[Change] = []
     if answer.admission != FITS:
         changes = smallest_changes(
@@ -53,11 +63,15 @@ def of_training(
             levers.of_training(request, job),
             lambda: levers.together(request, job),
         )
+    limits = Limits()
+    if wanted(request, answer.admission == FITS):
+        limits = limit(lambda: evaluate(patched(request, {"hardware": {"count": None}})))
     return VerdictSection(
         admission=mapping.admission(answer.admission),
         limited_by=limited_by(answer.memory),
         margin_bytes=float(answer.margin_bytes),
         smallest_changes=changes,
+        **limits._asdict(),
     )
 
 
