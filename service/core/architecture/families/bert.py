@@ -98,6 +98,19 @@ def norm(name: str, width: int) -> Norm:
     return Norm(name, width, "layer", bias=True)
 
 
+def bidirectional(config: Config) -> Config:
+    """The configuration of an encoder; refuses one that asks for a decoder."""
+    for name in ("is_decoder", "add_cross_attention"):
+        if config.flag(name):
+            raise refuse(config, name, "false")
+    return config
+
+
+def stack(config: Config, children: Children) -> Block:
+    """The layers, as many as the configuration says."""
+    return layer(*children, repeat=config.layers("num_hidden_layers"))
+
+
 def encoder_layer(config: Config, hidden: int) -> Children:
     """Attention and feed-forward, each followed by its norm, with BERT's field names."""
     heads = config.integer("num_attention_heads")
@@ -272,7 +285,7 @@ def _bert(
 ) -> Network:
     config = _encoder_only(read(config, defaults))
     hidden = config.integer("hidden_size")
-    layers = layer(*encoder_layer(config, hidden), repeat=config.layers("num_hidden_layers"))
+    layers = stack(config, encoder_layer(config, hidden))
     top = on_top(config, tops(config, hidden, hidden))
     return encoder(config, hidden, (embeddings(config, hidden, extra), layers, *top))
 
@@ -307,7 +320,7 @@ def electra(config: Config) -> Network:
         "ForTokenClassification": (classifier(hidden, labels(config)),),
         "ForQuestionAnswering": (classifier(hidden, 2, "qa_outputs"),),
     }
-    layers = layer(*encoder_layer(config, hidden), repeat=config.layers("num_hidden_layers"))
+    layers = stack(config, encoder_layer(config, hidden))
     parts = (embeddings(config, width), *project, layers, *on_top(config, tops, "ForPreTraining"))
     return encoder(config, hidden, parts)
 
@@ -342,7 +355,7 @@ def distilbert(config: Config) -> Network:
         "ForTokenClassification": (classifier(hidden, classes),),
         "ForQuestionAnswering": (classifier(hidden, 2, "qa_outputs"),),
     }
-    layers = layer(*encoder_layer(config, hidden), repeat=config.layers("num_hidden_layers"))
+    layers = stack(config, encoder_layer(config, hidden))
     return encoder(config, hidden, (embeddings(config, hidden), layers, *on_top(config, tops)))
 
 

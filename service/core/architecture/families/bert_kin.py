@@ -1,8 +1,7 @@
 """Encoders near BERT, with other positions, norms or products.
 
-megatron-bert (Shoeybi et al. 2019, arXiv 1909.08053), mpnet (2004.09297), roformer (2104.09864),
-visual_bert (1908.03557), squeezebert (2006.11316), esm (Lin et al. 2022). Defaults are those of
-transformers 5.23.0.
+mpnet (Song et al. 2020, arXiv 2004.09297), roformer (2104.09864), visual_bert (1908.03557),
+squeezebert (2006.11316), esm (Lin et al. 2022). Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ from service.core.architecture.families.bert import (
     norm,
     on_top,
     pooler,
+    stack,
 )
+from service.core.architecture.families.bert_pre_norm import pre_norm_layer
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import Children, dropped, layer
+from service.core.architecture.families.decoder import Children, dropped
 from service.core.architecture.families.trunk import probability, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
@@ -37,13 +38,6 @@ from service.core.architecture.operators import (
     Split,
 )
 
-MEGATRON = BERT | {
-    "vocab_size": 29056,
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-}
 MPNET = BERT | {"vocab_size": 30527, "relative_attention_num_buckets": 32, "type_vocab_size": 0}
 ROFORMER = BERT | {"vocab_size": 50000, "max_position_embeddings": 1536}
 VISUAL = BERT | {"visual_embedding_dim": 512}
@@ -64,38 +58,13 @@ ESM = BERT | {
 }
 
 
-def _stack(config: Config, children: Children) -> Block:
-    return layer(*children, repeat=config.layers("num_hidden_layers"))
-
-
-def _before(config: Config, hidden: int) -> Children:
-    """BERT's layer with the norms before each half."""
-    attention, first, mlp, second = encoder_layer(config, hidden)
-    return first, attention, second, mlp
-
-
-def megatron_bert(config: Config) -> Network:
-    """MegatronBertForMaskedLM: norms before each half and one at the end."""
-    config = read(config, MEGATRON)
-    hidden = config.integer("hidden_size")
-    table = embeddings(config, hidden)
-    bare = tuple(child for child in table.children if child.name != "LayerNorm")
-    parts = (
-        replace(table, children=bare),
-        _stack(config, _before(config, hidden)),
-        Block("norm", (norm("ln", hidden),)),
-        *on_top(config, bert_tops(config, hidden, hidden)),
-    )
-    return encoder(config, hidden, parts)
-
-
 def mpnet(config: Config) -> Network:
     """MPNetForMaskedLM: relative position biases that all layers share."""
     config = read(config, MPNET)
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     buckets = config.rows("relative_attention_num_buckets")
     shared = Block("positions", (Embedding("relative_attention_bias", buckets, heads),))
-    layers = _stack(config, encoder_layer(config, hidden))
+    layers = stack(config, encoder_layer(config, hidden))
     tops = {
         "ForMaskedLM": bert_tops(config, hidden, hidden)["ForMaskedLM"],
         "Model": (pooler(hidden),),
@@ -125,7 +94,7 @@ def roformer(config: Config) -> Network:
     rotary = _rotary(attention, 2 * hidden)
     parts = (
         Block("embedding", (*tables, *project, places)),
-        _stack(config, (rotary, *rest)),
+        stack(config, (rotary, *rest)),
         *on_top(config, {"ForMaskedLM": (lm,), "Model": ()}),
     )
     return encoder(config, hidden, parts)
@@ -153,7 +122,7 @@ def visual_bert(config: Config) -> Network:
         Embedding("visual_position_embeddings", config.rows("max_position_embeddings"), hidden),
         Linear("visual_projection", config.integer("visual_embedding_dim"), hidden, True),
     )
-    layers = _stack(config, encoder_layer(config, hidden))
+    layers = stack(config, encoder_layer(config, hidden))
     top = on_top(config, {"VisualBertModel": (pooler(hidden),)}, "VisualBertModel")
     return encoder(config, hidden, (embeddings(config, hidden, extra), layers, *top))
 
@@ -175,7 +144,7 @@ def squeezebert(config: Config) -> Network:
         "output": _grouped(config, "output_groups", inner, hidden),
     }
     blocks = tuple(_swapped(block, grouped) for block in (attention, mlp))
-    layers = _stack(config, (blocks[0], first, blocks[1], second))
+    layers = stack(config, (blocks[0], first, blocks[1], second))
     lm = masked_lm(
         hidden,
         hidden,
@@ -219,7 +188,7 @@ def esm(config: Config) -> Network:
     )
     if config.flag("emb_layer_norm_before"):
         tables.append(norm("layer_norm", hidden))
-    first, attention, second, mlp = _before(config, hidden)
+    first, attention, second, mlp = pre_norm_layer(config, hidden)
     rotary = _rotary(attention, 2 * hidden) if kind == "rotary" else attention
     lm = Block(
         "head",
@@ -251,7 +220,7 @@ def esm(config: Config) -> Network:
     }
     parts = (
         Block("embedding", tuple(tables)),
-        _stack(config, (first, rotary, second, mlp)),
+        stack(config, (first, rotary, second, mlp)),
         Block("norm", (norm("emb_layer_norm_after", hidden),)),
         *on_top(config, tops),
     )
@@ -260,7 +229,6 @@ def esm(config: Config) -> Network:
 
 FAMILIES = {
     "esm": esm,
-    "megatron-bert": megatron_bert,
     "mpnet": mpnet,
     "roformer": roformer,
     "squeezebert": squeezebert,

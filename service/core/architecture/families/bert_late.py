@@ -1,9 +1,8 @@
 """More of BERT's relatives.
 
-ernie (Sun et al. 2019, arXiv 1904.09223), data2vec-text (2202.03555), ibert (2101.01321),
-roberta-prelayernorm (1904.01038), xlm-roberta-xl (2105.00572), rembert (2010.12821), big_bird
-(2007.14062), yoso (2111.09714), mra (2207.10284), mobilebert (2004.02984), lilt (2202.13669),
-layoutlmv3 (2204.08387). Defaults are those of transformers 5.23.0.
+ernie (Sun et al. 2019, arXiv 1904.09223), data2vec-text (2202.03555), ibert (2101.01321), rembert
+(2010.12821), big_bird (2007.14062), yoso (2111.09714), mra (2207.10284), mobilebert (2004.02984).
+Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from dataclasses import replace
 
 from service.core.architecture.families.bert import (
     BERT,
-    ROBERTA,
     bert_tops,
+    bidirectional,
     classifier,
     embeddings,
     encoder,
@@ -24,12 +23,11 @@ from service.core.architecture.families.bert import (
     on_top,
     pooler,
     roberta_kin,
-    roberta_tops,
+    stack,
 )
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import Children, dropped, layer
+from service.core.architecture.families.decoder import Children, dropped
 from service.core.architecture.families.trunk import agree, labels, probability, read, refuse
-from service.core.architecture.families.vision_transformer import patch_projection, patches
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
@@ -40,18 +38,8 @@ from service.core.architecture.operators import (
     Parameter,
     Split,
 )
-from service.core.architecture.polynomial import fixed
 
 ERNIE = BERT | {"task_type_vocab_size": 3}
-XLM_XL = BERT | {
-    "vocab_size": 250880,
-    "hidden_size": 2560,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 32,
-    "intermediate_size": 10240,
-    "max_position_embeddings": 514,
-    "type_vocab_size": 1,
-}
 REMBERT = BERT | {
     "vocab_size": 250300,
     "hidden_size": 1152,
@@ -90,50 +78,18 @@ MOBILEBERT = BERT | {
     "key_query_shared_bottleneck": True,
     "num_feedforward_networks": 4,
 }
-LILT = BERT | {"channel_shrink_ratio": 4, "max_2d_position_embeddings": 1024}
-LAYOUTLMV3 = BERT | {
-    "vocab_size": 50265,
-    "max_2d_position_embeddings": 1024,
-    "coordinate_size": 128,
-    "shape_size": 128,
-    "has_relative_attention_bias": True,
-    "rel_pos_bins": 32,
-    "rel_2d_pos_bins": 64,
-    "has_spatial_attention_bias": True,
-    "text_embed": True,
-    "visual_embed": True,
-    "input_size": 224,
-    "num_channels": 3,
-    "patch_size": 16,
-}
-
-
-def _bidirectional(config: Config) -> Config:
-    for name in ("is_decoder", "add_cross_attention"):
-        if config.flag(name):
-            raise refuse(config, name, "false")
-    return config
-
-
-def _stack(config: Config, children: Children) -> Block:
-    return layer(*children, repeat=config.layers("num_hidden_layers"))
-
-
-def _before(config: Config, hidden: int) -> Children:
-    own, first, mlp, second = encoder_layer(config, hidden)
-    return first, own, second, mlp
 
 
 def ernie(config: Config) -> Network:
     """ErnieModel and its heads: BERT, with embeddings of tasks where asked for."""
-    config = _bidirectional(read(config, ERNIE))
+    config = bidirectional(read(config, ERNIE))
     hidden = config.integer("hidden_size")
     extra: tuple[Operator, ...] = ()
     if config.flag("use_task_id"):
         rows = config.rows("task_type_vocab_size")
         extra = (Embedding("task_type_embeddings", rows, hidden),)
     top = on_top(config, bert_tops(config, hidden, hidden))
-    layers = _stack(config, encoder_layer(config, hidden))
+    layers = stack(config, encoder_layer(config, hidden))
     return encoder(config, hidden, (embeddings(config, hidden, extra), layers, *top))
 
 
@@ -144,37 +100,9 @@ def ibert(config: Config) -> Network:
     return roberta_kin(config)
 
 
-def roberta_prelayernorm(config: Config) -> Network:
-    """RobertaPreLayerNormForMaskedLM: norms before each half and one at the end."""
-    config = _bidirectional(read(config, ROBERTA))
-    hidden = config.integer("hidden_size")
-    parts = (
-        embeddings(config, hidden),
-        _stack(config, _before(config, hidden)),
-        Block("norm", (norm("LayerNorm", hidden),)),
-        *on_top(config, roberta_tops(config, hidden, hidden)),
-    )
-    return encoder(config, hidden, parts)
-
-
-def xlm_roberta_xl(config: Config) -> Network:
-    """XLMRobertaXLForMaskedLM: norms before each half, none on the embeddings."""
-    config = _bidirectional(read(config, XLM_XL))
-    hidden = config.integer("hidden_size")
-    table = embeddings(config, hidden)
-    bare = tuple(child for child in table.children if child.name != "LayerNorm")
-    parts = (
-        replace(table, children=bare),
-        _stack(config, _before(config, hidden)),
-        Block("norm", (norm("LayerNorm", hidden),)),
-        *on_top(config, roberta_tops(config, hidden, hidden)),
-    )
-    return encoder(config, hidden, parts)
-
-
 def rembert(config: Config) -> Network:
     """RemBertForMaskedLM: narrow input embeddings, wide output embeddings of their own."""
-    config = _bidirectional(read(config, REMBERT))
+    config = bidirectional(read(config, REMBERT))
     hidden, rows = config.integer("hidden_size"), config.rows("vocab_size")
     width, wide = config.integer("input_embedding_size"), config.integer("output_embedding_size")
     if config.flag("tie_word_embeddings"):
@@ -199,7 +127,7 @@ def rembert(config: Config) -> Network:
     parts = (
         embeddings(config, width),
         Block("projection", (mapping,)),
-        _stack(config, encoder_layer(config, hidden)),
+        stack(config, encoder_layer(config, hidden)),
         *on_top(config, tops),
     )
     return encoder(config, hidden, parts)
@@ -207,7 +135,7 @@ def rembert(config: Config) -> Network:
 
 def big_bird(config: Config) -> Network:
     """BigBirdForMaskedLM: attention to neighbouring, global and random blocks."""
-    config = _bidirectional(read(config, BIG_BIRD))
+    config = bidirectional(read(config, BIG_BIRD))
     hidden, kind = config.integer("hidden_size"), config.text("attention_type")
     if kind not in ("block_sparse", "original_full"):
         raise refuse(config, "attention_type", "block_sparse, original_full")
@@ -225,7 +153,7 @@ def big_bird(config: Config) -> Network:
         found.append(child)
     pool, lm = pooler(hidden), bert_tops(config, hidden, hidden)["ForMaskedLM"]
     tops: Mapping[str, Children] = {"ForMaskedLM": (pool, *lm), "Model": (pool,)}
-    layers = _stack(config, (replace(own, children=tuple(found)), first, mlp, second))
+    layers = stack(config, (replace(own, children=tuple(found)), first, mlp, second))
     return encoder(config, hidden, (embeddings(config, hidden), layers, *on_top(config, tops)))
 
 
@@ -244,7 +172,7 @@ def _shifted(config: Config, defaults: Mapping[str, object]) -> Network:
         "ForTokenClassification": tops["ForTokenClassification"],
         "ForQuestionAnswering": (classifier(hidden, labels(config), "qa_outputs"),),
     }
-    layers = _stack(config, encoder_layer(config, hidden))
+    layers = stack(config, encoder_layer(config, hidden))
     return encoder(config, hidden, (embeddings(grown, hidden), layers, *on_top(config, wanted)))
 
 
@@ -289,7 +217,7 @@ def mobilebert(config: Config) -> Network:
         "ForTokenClassification": (classifier(hidden, labels(config)),),
         "ForQuestionAnswering": (classifier(hidden, labels(config), "qa_outputs"),),
     }
-    layers = _stack(config, _mobile_layer(config, hidden, narrow))
+    layers = stack(config, _mobile_layer(config, hidden, narrow))
     return encoder(config, hidden, (Block("embedding", tables), layers, *on_top(config, tops)))
 
 
@@ -334,101 +262,13 @@ def _mobile_layer(config: Config, hidden: int, narrow: int) -> Children:
     )
 
 
-def lilt(config: Config) -> Network:
-    """LiltModel: a narrow stream of the layout beside the stream of the text."""
-    config = read(config, LILT)
-    hidden, ratio = config.integer("hidden_size"), config.integer("channel_shrink_ratio")
-    if hidden % ratio or hidden % 6:
-        raise refuse(config, "channel_shrink_ratio", "a divisor of hidden_size, itself of six")
-    narrow, rows = hidden // ratio, config.rows("max_2d_position_embeddings")
-    boxes = tuple(Embedding(f"{axis}_position_embeddings", rows, hidden // 6) for axis in "xyhw")
-    places = config.rows("max_position_embeddings")
-    layout = Block(
-        "layout_embedding",
-        (
-            *boxes,
-            Embedding("box_position_embeddings", places, narrow),
-            Linear("box_linear_embeddings", hidden, narrow, True),
-            norm("LayerNorm", narrow),
-        ),
-    )
-    small = Config(
-        {
-            **config.data,
-            "hidden_size": narrow,
-            "intermediate_size": config.integer("intermediate_size") // ratio,
-        },
-        config.defaults,
-        config.path,
-    )
-    beside = Block("layout", encoder_layer(small, narrow))
-    tops: Mapping[str, Children] = {
-        "Model": (pooler(hidden),),
-        "ForTokenClassification": (classifier(hidden, labels(config)),),
-        "ForQuestionAnswering": (classifier(hidden, labels(config), "qa_outputs"),),
-    }
-    parts = (
-        embeddings(config, hidden),
-        layout,
-        _stack(config, (*encoder_layer(config, hidden), beside)),
-        *on_top(config, tops, "Model"),
-    )
-    return encoder(config, hidden, parts)
-
-
-def layoutlmv3(config: Config) -> Network:
-    """LayoutLMv3Model: words, their boxes and patches of the page in one encoder."""
-    config = read(config, LAYOUTLMV3)
-    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    rows = config.rows("max_2d_position_embeddings")
-    extra: list[Operator] = [
-        Embedding(f"{axis}_position_embeddings", rows, config.integer(size))
-        for axis, size in zip(
-            "xyhw", ("coordinate_size", "coordinate_size", "shape_size", "shape_size"), strict=True
-        )
-    ]
-    table = embeddings(config, hidden, tuple(extra))
-    seen: Children = ()
-    if config.flag("visual_embed"):
-        page = Config({**config.data, "image_size": config.integer("input_size")}, LAYOUTLMV3)
-        count = patches(page)
-        free = (
-            Parameter("cls_token", (1, 1, hidden)),
-            Parameter("pos_embed", (1, count + 1, hidden)),
-            norm("norm", hidden),
-            norm("LayerNorm", hidden),
-        )
-        seen = (Block("patches", (patch_projection(page, hidden), *free), stream=fixed(count)),)
-    biases: list[Operator] = []
-    if config.flag("has_relative_attention_bias"):
-        biases.append(Linear("rel_pos_bias", config.integer("rel_pos_bins"), heads))
-    if config.flag("has_spatial_attention_bias"):
-        bins = config.integer("rel_2d_pos_bins")
-        biases += [Linear(f"rel_pos_{axis}_bias", bins, heads) for axis in "xy"]
-    shared = (Block("positions", tuple(biases), stream=fixed(1)),) if biases else ()
-    parts = (
-        table,
-        *seen,
-        *shared,
-        _stack(config, encoder_layer(config, hidden)),
-        *on_top(config, {"LayoutLMv3Model": ()}, "LayoutLMv3Model"),
-    )
-    if not config.flag("text_embed"):
-        raise refuse(config, "text_embed", "true")
-    return encoder(config, hidden, parts)
-
-
 FAMILIES = {
     "big_bird": big_bird,
     "data2vec-text": roberta_kin,
     "ernie": ernie,
     "ibert": ibert,
-    "layoutlmv3": layoutlmv3,
-    "lilt": lilt,
     "mobilebert": mobilebert,
     "mra": mra,
     "rembert": rembert,
-    "roberta-prelayernorm": roberta_prelayernorm,
-    "xlm-roberta-xl": xlm_roberta_xl,
     "yoso": yoso,
 }
