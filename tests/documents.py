@@ -14,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 ARCHITECTURES = ROOT / "docs" / "architectures.md"
+ENDPOINTS = ROOT / "docs" / "endpoints.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 
 REQUEST = {
     "model": {"kind": "catalog", "name": "llama-3.1-8b"},
@@ -171,8 +173,10 @@ def main() -> None:
     import httpx
 
     from service.settings import Settings
+    from tests import endpoints, reference
     from tests.conftest import serving
 
+    REFERENCE.write_text(reference.page(), encoding="utf-8")
     ARCHITECTURES.write_text(architectures(), encoding="utf-8")
     SIZES.write_text(right_sizes(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
@@ -183,6 +187,7 @@ def main() -> None:
                 text, lambda body: client.post("/estimate", json=body).raise_for_status().json()
             )
             README.write_text(text, encoding="utf-8")
+            ENDPOINTS.write_text(endpoints.page(client), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from service.core import parameters
 from service.core.architecture.families import layers
+from service.core.architecture.families.config import Config
 from service.settings import Settings
-from tests import documents
+from tests import documents, endpoints, reference
 from tests.conftest import serving
 
 
@@ -35,6 +38,53 @@ def test_readme_command_posts_the_request_that_is_answered() -> None:
     body = re.search(r"-d '(\{.*?\})'\n```", text, re.DOTALL)
     assert body is not None
     assert json.loads(body[1]) == documents.REQUEST
+
+
+def test_page_of_endpoints_shows_real_answers_of_every_operation(new_server: httpx.Client) -> None:
+    page = documents.ENDPOINTS.read_text(encoding="utf-8")
+    assert page == endpoints.page(new_server), "run python -m tests.documents"
+    for one in endpoints.operations(new_server.get("/openapi.json").json()):
+        assert f"## `{one.method.upper()} {one.path}`" in page
+
+
+def test_page_of_problems_warnings_and_settings_is_complete() -> None:
+    page = documents.REFERENCE.read_text(encoding="utf-8")
+    assert page == reference.page(), "run python -m tests.documents"
+    warnings = reference.warnings()
+    assert all(warnings.values()), [code for code, text in warnings.items() if not text]
+    for code, _ in reference.warned():
+        begin = code.removesuffix("...")
+        assert any(known.startswith(begin) for known in warnings), code
+
+
+def test_the_architecture_file_that_is_shown_describes_a_model() -> None:
+    page = (documents.ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    shown: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], shown)
+    network = shown["FAMILIES"]["example"](Config({"model_type": "example"}))
+    head, key, inner, hidden = 16, 2 * 16, 128, 64
+    attention = 2 * hidden * hidden + 2 * hidden * key
+    layer = attention + 3 * hidden * inner + 2 * hidden
+    assert head * 4 == hidden
+    assert parameters.count(network).total == 1000 * hidden + 2 * layer + hidden
+
+
+def test_the_accelerator_and_the_price_that_are_shown_are_facts(new_server: httpx.Client) -> None:
+    page = (documents.ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    fact = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])
+    created = new_server.put(f"/accelerators/{fact['name']}", json=fact)
+    assert created.status_code == 201, created.text
+    prices = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)[0]
+    media = {"Content-Type": "text/csv"}
+    imported = new_server.post("/import/prices", content=prices, headers=media)
+    assert imported.status_code == 200, imported.text
+    assert imported.json()["created"] == 1
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    for page in (documents.README, *(documents.ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), (page.name, link)
 
 
 def test_page_of_architectures_is_generated_from_the_registry() -> None:
