@@ -12,6 +12,7 @@ from service.api import (
     limits,
     mapping,
     mapping_spending,
+    storing,
     verdicts,
 )
 from service.api.evaluating import evaluated, prepared
@@ -108,7 +109,8 @@ def _from_header(
     counts = parameters.count(network)
     size = Size(counts.total, round(counts.active))
     found = estimating_size.sections(request, size, snapshot, ledger)
-    return found | {"parameters": mapping.parameters(counts, counts.trainable)}
+    stored = storing.by_format(request.model, network, ledger)
+    return found | {"parameters": mapping.parameters(counts, counts.trainable, stored)}
 
 
 def _training(
@@ -133,7 +135,9 @@ def _training(
     counts = parameters.count(network)
     trained = parameters.count(job.network)
     return {
-        "parameters": mapping.parameters(counts, trained.trainable),
+        "parameters": mapping.parameters(
+            counts, trained.trainable, storing.by_format(request.model, network, ledger)
+        ),
         "compute": mapping.compute(job.network, job.sequence_length, _samples(job)),
         "memory": mapping.memory(answer),
         "time": mapping.time(answer),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from service.api import fleets, levers, limits, mapping, mapping_serving, verdicts
+from service.api import fleets, levers, limits, mapping, mapping_serving, storing, verdicts
 from service.api.problems import at
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
@@ -47,7 +47,9 @@ def sections(
     name = request.hardware.accelerator if request.hardware else None
     accelerator = places.accelerator(snapshot, name, ledger)
     found: dict[str, Any] = {
-        "parameters": mapping.parameters(counts, 0),
+        "parameters": mapping.parameters(
+            counts, 0, storing.by_format(request.model, network, ledger)
+        ),
         "compute": _compute(network, workload),
     }
     if not (network.causal and network.tokens):
@@ -148,7 +150,7 @@ def job_of(
     tensor, pipeline = _ranks(request, network)
     prompt, output = _lengths(workload, ledger)
     return ServingJob(
-        weights=ledger.choose("/workload/weights", workload.weights, "bf16", WHY["weights"]),
+        weights=storing.weights_to_serve(network, workload.weights, ledger),
         cache=cache,
         engine=ledger.choose("/workload/engine", workload.engine, "vllm", WHY["engine"]),
         tensor=float(tensor),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -47,14 +48,18 @@ def finite(value: Number | None) -> float | None:
     return float(value)
 
 
-def parameters(counts: ParameterCounts, trainable: int) -> ParametersSection:
-    """The exact counts."""
+def parameters(
+    counts: ParameterCounts, trainable: int, stored: Mapping[str, float] | None = None
+) -> ParametersSection:
+    """The exact counts; `stored`: bytes of the weights by number format, where they are known."""
     return ParametersSection(
         total=counts.total,
         active=round(counts.active),
         embedding=counts.embedding,
         trainable=trainable,
         by_component=dict(counts.by_component),
+        stored_bytes=None if stored is None else sum(stored.values()),
+        stored_bytes_by_format=None if stored is None else dict(stored),
     )
 
 

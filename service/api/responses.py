@@ -21,6 +21,12 @@ class ParametersSection(ApiModel):
     embedding: int | None = Field(None, description="The token embedding.")
     trainable: int | None = Field(None, description="What the workload trains, adapters included.")
     by_component: dict[str, int] = Field(description="By part of the network.")
+    stored_bytes: float | None = Field(
+        None, description="Of the weights, as the configuration or the file stores them."
+    )
+    stored_bytes_by_format: dict[str, float] | None = Field(
+        None, description="The same by number format; scales count to their matrices."
+    )
 
 
 class ComputeSection(ApiModel):

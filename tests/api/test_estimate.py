@@ -351,3 +351,39 @@ def test_the_models_of_an_objective_are_counted_and_given_room(
         peaks.append(ask(client, body)["memory"]["peak_bytes"]["value"])
     assert peaks[1] > peaks[0]
     assert "objective-time" in [warning["code"] for warning in further["warnings"]]
+
+
+def test_a_quantised_config_shows_what_is_stored_and_is_served_as_it_is(
+    client: httpx.Client,
+) -> None:
+    section = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+    config = LLAMA | {"quantization_config": section}
+    model = {"kind": "huggingface", "config": config}
+    answer = client.post("/estimate", json={"model": model}).json()
+    plain = client.post("/parameters", json={"model": model | {"config": LLAMA}}).json()
+    assert answer["parameters"]["total"] == plain["parameters"]["total"]
+    formats = answer["parameters"]["stored_bytes_by_format"]
+    assert set(formats) == {"gptq-int4-g128", "bf16"}
+    assert answer["parameters"]["stored_bytes"] == sum(formats.values())
+    assert plain["parameters"]["stored_bytes"] == 2 * plain["parameters"]["total"]
+    serving = {"model": model, "workload": {"kind": "inference"}}
+    served = client.post("/estimate", json=serving).json()
+    assert served["serving"]["weights_bytes"] == answer["parameters"]["stored_bytes"]
+
+
+def test_stored_bytes_that_are_not_understood_are_left_out_and_said(client: httpx.Client) -> None:
+    config = LLAMA | {"quantization_config": {"quant_method": "hqq"}}
+    model = {"kind": "huggingface", "config": config}
+    answer = client.post("/estimate", json={"model": model}).json()
+    assert answer["parameters"]["stored_bytes"] is None
+    assert "stored-format-unknown" in {warning["code"] for warning in answer["warnings"]}
+
+
+def test_a_header_tells_its_bytes_by_format(client: httpx.Client) -> None:
+    header = {
+        "a.weight": {"dtype": "F16", "shape": [4, 4], "data_offsets": [0, 32]},
+        "b.weight": {"dtype": "F32", "shape": [2], "data_offsets": [32, 40]},
+    }
+    body = {"model": {"kind": "safetensors", "header": header}}
+    answer = client.post("/parameters", json=body).json()
+    assert answer["parameters"]["stored_bytes_by_format"] == {"F16": 32, "F32": 8}

@@ -41,6 +41,7 @@ WHY = {
     "chosen_layout": "the fastest layout that fits on these devices",
     "engine": "the engine with most published measurements",
     "weights": "as most models are published",
+    "own_weights": "as the configuration says that the weights are quantised",
     "kv_cache": "as the engines do unless told otherwise",
     "lengths": "a usual exchange",
     "concurrency": "one sequence at a time",
