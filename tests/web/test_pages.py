@@ -81,6 +81,17 @@ def test_a_permalink_restores_the_whole_state(browser: webdriver.Chrome, server_
     assert json.loads(browser.execute_script("return decodeURIComponent(location.hash.slice(1))"))
 
 
+def test_the_pareto_set_stands_in_the_chart_and_in_a_table(
+    browser: webdriver.Chrome, server_url: str
+) -> None:
+    go(browser, server_url)
+    text(browser, ".verdict")
+    summaries = [one.text for one in browser.find_elements(By.TAG_NAME, "summary")]
+    assert "The Pareto set as a table" in summaries
+    legends = browser.find_elements(By.CSS_SELECTOR, ".legendtext")
+    assert "Pareto set" in [one.text for one in legends]
+
+
 def test_an_error_names_the_field(browser: webdriver.Chrome, server_url: str) -> None:
     wrong = TOO_LARGE | {"hardware": {"accelerator": "h1000"}}
     go(browser, link(server_url, wrong))

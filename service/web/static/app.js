@@ -255,8 +255,12 @@ async function showSweeps(mine, answer, parts) {
   delete base.layout;
   if (parts.time) {
     const columns = ["/time/wall_clock_seconds/value", "/time/wall_clock_seconds/low", "/time/wall_clock_seconds/high", "/cost/usd/value"];
-    const found = await post("/sweep", { base, axes: { "/hardware/count": powers(answer.layout?.devices || 8) }, columns }).catch(() => null);
-    if (found && mine === request) plots.scaling(parts.time, found.columns);
+    const devices = powers(answer.layout?.devices || 8);
+    const [found, pareto] = await Promise.all([
+      post("/sweep", { base, axes: { "/hardware/count": devices }, columns }).catch(() => null),
+      post("/layouts", { request: base, devices }).catch(() => null),
+    ]);
+    if (found && mine === request) plots.scaling(parts.time, found.columns, pareto?.layouts || []);
   }
   if (parts.carbon) {
     const places = (await regions).filter((region) => region.includes("/"));

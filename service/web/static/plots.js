@@ -75,7 +75,8 @@ function band(x, low, high, name) {
   ];
 }
 
-export function scaling(section, columns) {
+// `best`: the layouts of the Pareto set, which nothing beats in time and money at once.
+export function scaling(section, columns, best) {
   const devices = columns["/hardware/count"];
   const element = frame(section, "Days and money against the number of devices");
   const days = columns["/time/wall_clock_seconds/value"].map((s) => s / 86400);
@@ -86,8 +87,22 @@ export function scaling(section, columns) {
     { x: devices, y: days, mode: "lines+markers", name: "days", line: { color: "#3b7dd8" }, hovertemplate: "%{x} devices: %{y:.3g} days<extra></extra>" },
     { x: devices, y: columns["/cost/usd/value"], yaxis: "y2", mode: "lines+markers", name: "USD", line: { color: "#e0862d", dash: "dot" }, hovertemplate: "%{x} devices: %{y:.3s} USD<extra></extra>" },
   ];
+  const optima = best.filter((one) => one.wall_clock_seconds).map((one) => ({ ...one, days: one.wall_clock_seconds.value / 86400 }));
+  if (optima.length) {
+    traces.push({
+      x: optima.map((one) => one.layout.devices), y: optima.map((one) => one.days), mode: "markers", name: "Pareto set",
+      marker: { size: 12, symbol: "diamond-open", color: style("--ink") },
+      text: optima.map((one) => `data ${one.layout.data}, tensor ${one.layout.tensor}, pipeline ${one.layout.pipeline}`),
+      hovertemplate: "%{x} devices: %{y:.3g} days<br>%{text}<extra></extra>",
+    });
+  }
   const axis = { gridcolor: "rgba(0,0,0,0)", overlaying: "y", side: "right", title: { text: "USD" }, automargin: true, rangemode: "tozero" };
   draw(element, traces, { height: 330, xaxis: { type: "log", title: { text: "devices" }, tickvals: devices }, yaxis: { type: "log", title: { text: "days" } }, yaxis2: axis });
+  if (optima.length) {
+    const shown = table(["Pareto set: devices", "time", "money", "tensor", "pipeline"], optima.map((one) => [one.layout.devices, seconds(one.wall_clock_seconds.value), one.usd ? usd(one.usd.value) : "", one.layout.tensor, one.layout.pipeline]));
+    shown.querySelector("summary").textContent = "The Pareto set as a table";
+    section.append(shown);
+  }
   section.append(table(["devices", "time", "money"], devices.map((n, i) => [n, seconds(columns["/time/wall_clock_seconds/value"][i]), usd(columns["/cost/usd/value"][i])])));
 }
 
