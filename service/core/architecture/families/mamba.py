@@ -96,7 +96,7 @@ def mamba_lm(config: Config, norms: tuple[bool, bool] = (False, False)) -> Netwo
     hidden = config.integer("hidden_size")
     sizes = Selective(
         hidden,
-        expanded(config, hidden),
+        config.optional("intermediate_size", 1) or expanded(config, hidden),
         config.integer("state_size"),
         step_rank(config, hidden),
         config.integer("conv_kernel"),

@@ -183,7 +183,7 @@ def _separable(config: Config, grid: Grid, hidden: int, count: int) -> list[Bloc
         config.integer("conv_kernel_size"),
         grid.channels,
     )
-    inner = hidden * config.integer("ffn_multiplier")
+    inner = hidden * config.integer("ffn_multiplier") // 16 * 16
     own = Block(
         "attention",
         (

@@ -143,11 +143,12 @@ def _unbiased(child: Block | Operator) -> Block | Operator:
 def _swin(config: Config, second: bool, spare: int = 0) -> Network:
     """`spare`: rows of the absolute positions beyond the patches."""
     config = read(config, SWIN)
-    grid = Grid(*sizes(config, "image_size"), config.integer("num_channels"))
+    image, patch = sizes(config, "image_size"), sizes(config, "patch_size")
+    grid = Grid(*image, config.integer("num_channels"))
     embedding = _patches(config, grid, "projection")
     if config.flag("use_absolute_embeddings"):
-        places = (1, grid.height * grid.width + spare, grid.channels)
-        free = Parameter("position_embeddings", places)
+        whole = (image[0] // patch[0]) * (image[1] // patch[1])
+        free = Parameter("position_embeddings", (1, whole + spare, grid.channels))
         embedding = replace(embedding, children=(*embedding.children, free))
     parts: list[Block] = [embedding]
     steps = stages(config, "depths", "num_heads")
@@ -191,6 +192,7 @@ def _convnext(config: Config, second: bool) -> Network:
     config = read(config, CONVNEXT)
     grid = Grid(*sizes(config, "image_size"), config.integer("num_channels"))
     steps = stages(config, "hidden_sizes", "depths")
+    agree(config, "num_stages", len(steps))
     first = Config({"embed_dim": steps[0][0], "patch_size": config.get("patch_size")}, path="")
     parts: list[Block] = [_patches(first, grid, "patch_embeddings")]
     for index, (width, depth) in enumerate(steps):
