@@ -24,8 +24,8 @@ REQUEST = {
     "site": {"region": "gcp/us-central1"},
 }
 ELIDED = "..."
-HIDDEN = {"by_component", "included", "left_out", "assumptions", "warnings"}
-"""Parts of the answer that the README leaves out."""
+HIDDEN = {"by_component", "included", "left_out", "assumptions", "warnings", "age_days"}
+"""Parts of the answer that the README leaves out: long ones, and those that change by the day."""
 
 
 def shortened(answer: Any) -> Any:
