@@ -57,13 +57,15 @@ def _estimated(network: Any, accelerator: Any, tokens: float) -> None:
     sizing.verdict(8.0e9, tokens)
 
 
+_widths = count(14_336, 64)
+
+
 def first_sight(layers: int = 32) -> float:
     """CPU seconds of a config whose like was never seen: built, folded and estimated."""
     accelerator = reference.accelerator("h100-sxm")
-    widths = count(14_336, 64)
 
     def one() -> None:
-        config = LLAMA | {"intermediate_size": next(widths), "num_hidden_layers": layers}
+        config = LLAMA | {"intermediate_size": next(_widths), "num_hidden_layers": layers}
         _estimated(registry.build(config), accelerator, 1e12)
 
     return cpu_seconds(one, 10)
