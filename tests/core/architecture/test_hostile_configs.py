@@ -134,3 +134,18 @@ def test_a_classifier_has_a_score_instead_of_a_head():
     score = parameters.count(registry.build(given | classes | labels)).by_component["head"]
     assert head == given["vocab_size"] * given["hidden_size"]
     assert score == 5 * given["hidden_size"]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "field", "value"),
+    [
+        ("t5", "is_gated_act", True),
+        ("switch_transformers", "encoder_sparse_step", 5),
+        ("xlstm", "num_heads", 7),
+    ],
+)
+def test_a_field_that_contradicts_the_others_is_refused(model_type, field, value):
+    given = config(model_type) if model_type in EXAMPLES else {"model_type": model_type}
+    with pytest.raises(UnknownArchitecture) as refused:
+        registry.build(given | {"feed_forward_proj": "relu", field: value})
+    assert refused.value.field == field

@@ -266,6 +266,8 @@ def _matrix_memory(config: Config, hidden: int, bias: bool) -> Block:
     heads, chunk = config.integer("num_heads"), config.integer("chunk_size")
     value = int(hidden * config.number("v_dim_factor", 0.001, 1000.0))
     key = int(hidden * config.number("qk_dim_factor", 0.001, 1000.0))
+    if value % heads or key % heads:
+        raise refuse(config, "num_heads", "a divisor of the widths of keys and values")
     flops = 2.0 * (chunk * (key + value) + 2 * key * value / heads)
     state = key * value / heads + key + heads
     shared: dict[str, Any] = {"bias": bias, "split": "column", "keeps_input": False}

@@ -22,7 +22,7 @@ from service.core.architecture.families.decoder import (
     mixture,
     plain_mlp,
 )
-from service.core.architecture.families.trunk import named_class, probability, read, refuse
+from service.core.architecture.families.trunk import agree, named_class, probability, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Embedding, Norm, Operator, Split
 from service.core.architecture.polynomial import TOKENS
@@ -76,6 +76,8 @@ def _mlp(config: Config) -> Block:
     hidden, inner = config.integer("d_model"), config.integer("d_ff")
     kind = config.text("feed_forward_proj")
     dropout = probability(config, "dropout_rate")
+    if config.get("is_gated_act") not in (None, kind.startswith("gated-")):
+        raise refuse(config, "is_gated_act", "what feed_forward_proj says")
     if kind.startswith("gated-"):
         act = "gelu_new" if kind == "gated-gelu" else kind.removeprefix("gated-")
         block = gated_mlp(hidden, inner, act, names=("wi_0", "wi_1", "wo"), inner_dropout=dropout)
@@ -227,16 +229,20 @@ def switch_transformers(config: Config) -> Network:
     return _network(
         config,
         (
-            _interleaved(config, encoders, "num_sparse_encoder_layers", dense, sparse),
-            _interleaved(config, decoders, "num_sparse_decoder_layers", dense, sparse),
+            _interleaved(config, encoders, "encoder", dense, sparse),
+            _interleaved(config, decoders, "decoder", dense, sparse),
         ),
         shares=False,
     )
 
 
-def _interleaved(config: Config, count: int, name: str, dense: Block, sparse: Block) -> list[Block]:
-    wanted = config.integer(name, 0)
+def _interleaved(
+    config: Config, count: int, tower: str, dense: Block, sparse: Block
+) -> list[Block]:
+    wanted = config.integer(f"num_sparse_{tower}_layers", 0)
     step = count // wanted if wanted else count
+    if step:
+        agree(config, f"{tower}_sparse_step", step)
     return [
         sparse if step == 1 or (step and index % step == 1) else dense for index in range(count)
     ]
