@@ -18,6 +18,7 @@ function layout(extra) {
 
 export function draw(element, traces, extra) {
   const options = { responsive: true, displayModeBar: false };
+  element.style.height = `${extra.height}px`;
   window.Plotly.react(element, traces, layout(extra), options);
 }
 
@@ -127,7 +128,7 @@ export function isoflop(section, found, point) {
   const traces = [{ x: curve.parameters, y: curve.loss, mode: "lines", name: "same compute", hovertemplate: "%{x:.3s} parameters: %{y:.3f} nats<extra></extra>" }];
   traces.push({ x: [found.optimum.parameters.value], y: [found.optimum.loss ? found.optimum.loss.value : null], mode: "markers", name: "optimum", marker: { size: 10, symbol: "diamond" } });
   if (point) traces.push({ x: [point.parameters], y: [point.loss], mode: "markers", name: "this model", marker: { size: 11, color: style("--bad") } });
-  draw(element, traces, { height: 300, xaxis: { type: "log", title: { text: "parameters" } }, yaxis: { title: { text: "loss, nats a token (relative)" } } });
+  draw(element, traces, { height: 300, xaxis: { type: "log", title: { text: "parameters" } }, yaxis: { title: { text: "loss, nats a token" } } });
   const step = Math.max(1, Math.floor(curve.parameters.length / 12));
   section.append(table(["parameters", "tokens", "loss"], curve.parameters.map((n, i) => [count(n), count(curve.tokens[i]), curve.loss[i].toFixed(4)]).filter((_, i) => i % step === 0)));
 }
