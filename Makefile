@@ -34,7 +34,7 @@ sbom: .venv/test.stamp
 licences: .venv/test.stamp
 	$(BIN)/python -m tests.supply licences
 
-# Measures on this machine and puts the figures that are promised into the README.
+# Measures on this machine and puts the figures that have an aim into the README.
 bench: .venv/test.stamp
 	$(BIN)/python -m tests.bench --write
 

@@ -1,7 +1,7 @@
 """Run every `bench_*.py` beside this file, or those whose names are given, and print the figures.
 
-A benchmark module has `run()`, which yields figures. With `--write`, those that the project
-promises something about replace the table in the README.
+A benchmark module has `run()`, which yields figures. With `--write`, those that have an aim replace
+the table in the README.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def table(figures: Iterable[Figure]) -> str:
     rows = [f"| {f.what} | {f.value:,.3g} {f.unit} | {f.target} |" for f in figures if f.target]
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     head = f"Medians of one run of `make bench` ({machine}):"
-    return "\n".join([head, "", "| what | measured | promised |", "| --- | --- | --- |", *rows])
+    return "\n".join([head, "", "| what | measured | aim |", "| --- | --- | --- |", *rows])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ class Figure(NamedTuple):
     value: float
     unit: str = ""
     target: str = ""
-    """What the project promises; lines that have one stand in the README."""
+    """What the project aims at; lines that have one stand in the README."""
 
 
 def cpu_seconds(action: Callable[[], Any], times: int = 1) -> float:
