@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from service.api.bounded import (
     Amount,
@@ -127,6 +128,15 @@ class OwnLaw(ApiModel):
     token_exponent: _Exponent
 
 
+def _named_or_own(law: Any) -> str:
+    return "own" if isinstance(law, Mapping | OwnLaw) else "named"
+
+
+Law = Annotated[
+    Annotated[Name, Tag("named")] | Annotated[OwnLaw, Tag("own")], Discriminator(_named_or_own)
+]
+
+
 class ModelOption(ApiModel):
     """A size that is to be judged, with the tokens of the whole budget unless they are given."""
 
@@ -196,7 +206,7 @@ class ComputeOptimalRequest(ApiModel):
         max_length=MOST_VALUES,
         description="Further amounts of the same kind of budget, answered as columns.",
     )
-    law: Name | OwnLaw | None = Field(
+    law: Law | None = Field(
         None, description="A name, or constants of your own. Default: besiroglu-2024."
     )
     unique_tokens: Amount | None = Field(

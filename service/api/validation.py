@@ -36,24 +36,26 @@ def field_error(finding: Mapping[str, Any], body: Any) -> FieldError:
     if section != "body":
         name = ".".join(str(part) for part in loc)
         return FieldError(detail, parameter=name, suggestions=suggestions)
-    path = located(loc, body)
+    path = located(loc, body, finding["type"] == "missing")
     if finding["type"].startswith("union_tag"):
         path = [*path, str(finding["ctx"]["discriminator"]).strip("'")]
     return FieldError(detail, pointer=pointer(path), suggestions=suggestions)
 
 
-def located(loc: Iterable[Any], body: Any) -> list[Any]:
-    """The path of a finding in the body: pydantic's location without the tags of unions."""
+def located(loc: Sequence[Any], body: Any, missing: bool = False) -> list[Any]:
+    """The path of a finding in the body: pydantic's location without the names of union branches.
+
+    `missing`: the last part is a field that the body lacks.
+    """
     path: list[Any] = []
     current = body
-    for part in loc:
-        if isinstance(current, Mapping) and part not in current and current.get("kind") == part:
-            continue
-        path.append(part)
+    for number, part in enumerate(loc):
         try:
             current = current[part]
         except (KeyError, IndexError, TypeError):
-            current = None
+            if not (missing and number == len(loc) - 1):
+                continue
+        path.append(part)
     return path
 
 

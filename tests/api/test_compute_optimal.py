@@ -213,3 +213,16 @@ def test_wrong_budgets_get_problems_that_point_at_the_field(
     answer = client.post("/compute-optimal", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    ("law", "pointer"),
+    [(5, "/law"), ({"token_coefficient": 1e-320}, "/law/token_coefficient")],
+)
+def test_a_wrong_law_is_pointed_at_where_it_stands(
+    client: httpx.Client, law: object, pointer: str
+) -> None:
+    body = {"budget": {"kind": "flops", "value": 1e21}, "law": law}
+    errors = client.post("/compute-optimal", json=body).json()["errors"]
+    assert pointer in {error["pointer"] for error in errors}
+    assert all(error["pointer"].startswith("/law") for error in errors)
