@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from service.cli.progress import bar
 
 TINY = {
     "model_type": "llama",
@@ -96,3 +99,26 @@ def test_help_lists_every_verb(folder: Path) -> None:
     text = run(folder, "--help").stdout
     verbs = ("serve", "migrate", "estimate", "parameters", "compute-optimal", "layouts", "sweep")
     assert all(verb in text for verb in (*verbs, "import", "export", "trace", "calibrate"))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else() -> None:
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        draw = bar("rows", stream)
+        draw(500, 1_000)
+        draw(1_000, 1_000)
+    half, whole = terminal.getvalue().removeprefix("\r").split("\r")
+    assert half == f"rows [{'#' * 15}{' ' * 15}] 500 of 1,000"
+    assert whole == f"rows [{'#' * 30}] 1,000 of 1,000\n"
+    assert file.getvalue() == ""
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
+    words = f"{sys.executable} -m service openapi | head -c 10"
+    done = subprocess.run(words, shell=True, capture_output=True, text=True, check=False)
+    assert (len(done.stdout), done.stderr) == (10, "")

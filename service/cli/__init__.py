@@ -7,6 +7,7 @@ or the settings are wrong, 1 anything else.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = settings.from_environment()
         return _VERBS[options.verb or "serve"](found, options)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (settings.SettingsError, OSError) as error:
         print(f"model-sizing: {error}", file=sys.stderr)
         return 2

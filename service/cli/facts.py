@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from service import settings
+from service.cli.progress import bar
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,9 +32,11 @@ def bring_in(found: settings.Settings, options: argparse.Namespace) -> int:
     store = Store(found.database_url)
     try:
         store.migrate()
+        store.seed()
         store.refresh()
+        text = options.file.read_text("utf-8")
         report = import_text(
-            store, options.kind, options.file.read_text("utf-8"), form, dry_run=options.dry_run
+            store, options.kind, text, form, dry_run=options.dry_run, progress=bar("rows")
         )
     except ImportRefused as error:
         report = error.report

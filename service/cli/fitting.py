@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from service import settings
+from service.cli.progress import bar
 
 FITS = ("energy", "memory", "throughput", "serving")
 
@@ -44,8 +45,12 @@ def trace(_: settings.Settings, options: argparse.Namespace) -> int:
 
 def calibrate(_: settings.Settings, options: argparse.Namespace) -> int:
     """Fit and write the calibration files."""
-    for name in options.quantity or FITS:
+    names = options.quantity or FITS
+    drawn = bar("fits")
+    for number, name in enumerate(names):
+        drawn(number, len(names))
         importlib.import_module(f"service.calibration.{name}").main()
+    drawn(len(names), len(names))
     return 0
 
 
