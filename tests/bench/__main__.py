@@ -40,9 +40,14 @@ def _run(wanted: list[str]) -> Iterator[Figure]:
             yield figure
 
 
+def _short(value: float) -> str:
+    """Three figures, and no powers of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(figures: Iterable[Figure]) -> str:
     """The figures that have a target, as Markdown."""
-    rows = [f"| {f.what} | {f.value:,.3g} {f.unit} | {f.target} |" for f in figures if f.target]
+    rows = [f"| {f.what} | {_short(f.value)} {f.unit} | {f.target} |" for f in figures if f.target]
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     head = f"Medians of one run of `make bench` ({machine}):"
     return "\n".join([head, "", "| what | measured | aim |", "| --- | --- | --- |", *rows])
