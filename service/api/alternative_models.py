@@ -21,20 +21,8 @@ from service.api.request_models import ModelSpec
 from service.api.request_serving import LatencySpec, PeakToMean, Rate
 from service.api.requests import EstimateRequest
 from service.api.responses import Assumption, Provenance, Warned
+from service.core.quality_evidence import Task
 
-Task = Literal[
-    "classification",
-    "extraction",
-    "retrieval",
-    "knowledge",
-    "reasoning",
-    "code",
-    "chat",
-    "instruction-following",
-    "agentic",
-    "language-modelling",
-    "vision",
-]
 Technique = Literal["smaller", "distilled", "pruned", "adapter"]
 Share = Annotated[Real, Field(ge=0, le=1)]
 Months = Annotated[Real, Field(gt=0, le=1_200)]

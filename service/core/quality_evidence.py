@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
-TASKS = (
+Task = Literal[
     "classification",
     "extraction",
     "retrieval",
@@ -26,7 +26,7 @@ TASKS = (
     "agentic",
     "language-modelling",
     "vision",
-)
+]
 """Task classes that a request may name."""
 SIZE_FACTOR = 2.0
 """Beyond this factor from the sizes that were measured a finding is about other sizes."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -10,7 +11,7 @@ from service.core import serving
 from service.core.alternatives import Comparison, break_even_share, compare
 from service.core.candidates import Candidate, Need, Option
 from service.core.diminishing import ladder
-from service.core.quality_evidence import TASKS, evidence, findings, technique
+from service.core.quality_evidence import Task, evidence, findings, technique
 from service.core.serving.fleet import Target, Traffic
 
 H100 = reference.accelerator("h100-sxm")
@@ -164,7 +165,7 @@ def test_each_finding_has_its_source_its_limits_and_a_known_task() -> None:
         assert found.source
         assert found.limits
         assert found.confidence
-        assert set(found.tasks) <= set(TASKS)
+        assert set(found.tasks) <= set(get_args(Task))
         assert found.parameters[0] <= found.parameters[1]
         assert "not verified" not in found.how_read.lower()
 
@@ -184,7 +185,7 @@ def test_evidence_for_the_task_and_size_is_found_first() -> None:
 
 
 def test_no_finding_says_that_a_smaller_model_is_as_good() -> None:
-    for task in TASKS:
+    for task in get_args(Task):
         assert not evidence(("smaller",), task, "llama", 70e9).measured_on_task
 
 
