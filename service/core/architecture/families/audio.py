@@ -23,7 +23,13 @@ from service.core.architecture.families.decoder import (
     plain_mlp,
 )
 from service.core.architecture.families.pictures import stages
-from service.core.architecture.families.trunk import head_width, labels, probability, read, refuse
+from service.core.architecture.families.trunk import (
+    labels,
+    probability,
+    read,
+    refuse,
+    unmasked,
+)
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
@@ -161,15 +167,10 @@ def _places(config: Config, squeeze: int = 1) -> Block:
 
 def _shape(config: Config, **changes: Any) -> AttentionShape:
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    shape = AttentionShape(
+    shape = unmasked(
+        config,
         hidden,
         heads,
-        heads,
-        head_width(config, hidden, heads),
-        bias=True,
-        output_bias=True,
-        rotary=False,
-        causal=False,
         dropout=probability(config, "attention_dropout"),
         residual_dropout=probability(config, "hidden_dropout"),
         names=("q_proj", "k_proj", "v_proj", "out_proj"),

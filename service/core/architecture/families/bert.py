@@ -13,7 +13,6 @@ from typing import Any
 
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
-    AttentionShape,
     Children,
     attention,
     dropped,
@@ -21,12 +20,12 @@ from service.core.architecture.families.decoder import (
     plain_mlp,
 )
 from service.core.architecture.families.trunk import (
-    head_width,
     labels,
     probability,
     read,
     refuse,
     stored_format,
+    unmasked,
 )
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
@@ -115,15 +114,10 @@ def encoder_layer(config: Config, hidden: int) -> Children:
     """Attention and feed-forward, each followed by its norm, with BERT's field names."""
     heads = config.integer("num_attention_heads")
     dropout = probability(config, "hidden_dropout_prob")
-    shape = AttentionShape(
+    shape = unmasked(
+        config,
         hidden,
         heads,
-        heads,
-        head_width(config, hidden, heads),
-        bias=True,
-        output_bias=True,
-        rotary=False,
-        causal=False,
         dropout=probability(config, "attention_probs_dropout_prob"),
         residual_dropout=dropout,
         names=("query", "key", "value", "dense"),

@@ -12,13 +12,12 @@ from dataclasses import replace
 from service.core.architecture.families.bert import encoder, norm, on_top
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
-    AttentionShape,
     Children,
     attention,
     layer,
     plain_mlp,
 )
-from service.core.architecture.families.trunk import head_width, read
+from service.core.architecture.families.trunk import read, unmasked
 from service.core.architecture.families.vision_transformer import (
     patch_projection,
     patches,
@@ -207,15 +206,10 @@ def _siglip(config: Config, towers: Children, name: str) -> Network:
 def _attention_pool(config: Config, hidden: int, count: int) -> Block:
     """One learned query attends to all patches."""
     heads = config.integer("num_attention_heads")
-    shape = AttentionShape(
+    shape = unmasked(
+        config,
         hidden,
         heads,
-        heads,
-        head_width(config, hidden, heads),
-        bias=True,
-        output_bias=True,
-        rotary=False,
-        causal=False,
         keys=fixed(count),
         key_inputs=hidden,
     )

@@ -26,7 +26,7 @@ from service.core.architecture.families.decoder import (
     layer,
     plain_mlp,
 )
-from service.core.architecture.families.trunk import head_width, probability, read, ties
+from service.core.architecture.families.trunk import head_width, probability, read, ties, unmasked
 from service.core.architecture.families.vision_transformer import patch_projection, patches
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Linear, Parameter
@@ -123,15 +123,10 @@ def altclip(config: Config) -> Network:
 def _blip_vision(config: Config) -> tuple[Block, ...]:
     hidden, count = config.integer("hidden_size"), patches(config)
     heads = config.integer("num_attention_heads")
-    shape = AttentionShape(
+    shape = unmasked(
+        config,
         hidden,
         heads,
-        heads,
-        head_width(config, hidden, heads),
-        bias=True,
-        output_bias=True,
-        rotary=False,
-        causal=False,
         fused="qkv",
         dropout=probability(config, "attention_dropout"),
         names=("", "", "", "projection"),

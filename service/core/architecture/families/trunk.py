@@ -75,6 +75,13 @@ def head_width(config: Config, hidden: int, heads: int, name: str = "num_attenti
     return hidden // heads
 
 
+def unmasked(config: Config, hidden: int, heads: int, **changes: Any) -> AttentionShape:
+    """Attention of an encoder: every position meets every other; biases, no rotation."""
+    width = head_width(config, hidden, heads)
+    shape = AttentionShape(hidden, heads, heads, width, bias=True, output_bias=True)
+    return replace(shape, rotary=False, causal=False, **changes)
+
+
 def grouped(config: Config, **changes: Any) -> AttentionShape:
     """Grouped-query attention from the names that nearly every config uses."""
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")

@@ -14,7 +14,6 @@ from typing import Any
 from service.core.architecture.families.bert import encoder, norm, on_top
 from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import (
-    AttentionShape,
     Children,
     attention,
     dropped,
@@ -23,7 +22,7 @@ from service.core.architecture.families.decoder import (
     plain_mlp,
 )
 from service.core.architecture.families.pictures import sizes
-from service.core.architecture.families.trunk import head_width, labels, probability, read
+from service.core.architecture.families.trunk import labels, probability, read, unmasked
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
@@ -73,15 +72,10 @@ def vision_layer(config: Config, norms: tuple[str, str], **changes: Any) -> Chil
     """A norm before each half, with ViT's or CLIP's field names."""
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     dropout = probability(config, "hidden_dropout_prob")
-    shape = AttentionShape(
+    shape = unmasked(
+        config,
         hidden,
         heads,
-        heads,
-        head_width(config, hidden, heads),
-        bias=True,
-        output_bias=True,
-        rotary=False,
-        causal=False,
         dropout=probability(config, "attention_probs_dropout_prob")
         or probability(config, "attention_dropout"),
         residual_dropout=dropout,
