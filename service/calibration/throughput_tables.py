@@ -8,6 +8,7 @@ that source (column `tflops_kind`). Rows whose shape, layout or batch cannot be 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from service.calibration.measured import (
@@ -56,7 +57,7 @@ def _selene(row: Row) -> Job | None:
     degrees = degrees_of(row["parallelism"])
     zero = 3.0 if "ZeRO-3" in row["parallelism"] else 0.0
     sequence = 1.0 if "SP" in row["parallelism"].split() else 0.0
-    interleave = _interleave(row)
+    interleave = _interleave(row, degrees.get("pp", 1.0))
     layout = layout_of(
         row, degrees, zero_stage=zero, sequence_parallel=sequence, interleave=interleave
     )
@@ -72,30 +73,42 @@ def _selene(row: Row) -> Job | None:
     return job_of(row, source, net, kernels, "a100-sxm4-80gb", layout, seconds)
 
 
-def _interleave(row: Row) -> float:
-    """Chunks a stage: Korthikanti et al. interleave 3 for 175B and 530B."""
+def _interleave(row: Row, pipeline: float) -> float:
+    """Chunks a stage: Korthikanti et al. interleave 3 for 175B and 530B.
+
+    Narayanan et al. interleave in their table 1 (section 5.1) and do not say how many: as few as
+    divide the layers of a stage.
+    """
     if row["source"].startswith("Kor"):
         return 3.0 if row["model"].split()[-1] in ("175B", "530B") else 1.0
+    if "Table 1" in row["source"] and pipeline > 1:
+        held = int(float(row["layers"]) // pipeline)
+        return float(next((chunks for chunks in range(2, held + 1) if held % chunks == 0), 1))
     return 1.0
 
 
+JEAN_ZAY_BANDWIDTH = 6.25e9
+"""Bytes/s a device: four 100 Gb/s Omni-Path links a node of eight (BigScience, tr11-176B-ml)."""
+
+
 def _jean_zay(row: Row) -> Job | None:
-    """BigScience's trials on A100 before BLOOM; shapes left out of the log follow from the size."""
+    """BigScience's trials on A100 before BLOOM; layers left out of the log follow from the size."""
     parameters, vocabulary = float(row["params"]), 250_000
-    hidden = int(number(row["d_model"]) or 14336)
+    hidden, heads = int(row["d_model"]), int(row["heads"])
     layers = int(
         number(row["layers"]) or round((parameters - vocabulary * hidden) / (12.0 * hidden**2))
     )
     layout = layout_of(row, degrees_of(row["parallelism"]), zero_stage=1.0)
     if layout is None or layout["tensor"] * layout["pipeline"] > layout["devices"]:
         return None
-    net = shapes.gpt(layers, hidden, hidden // 128, vocabulary=250_880, positions=0, dropout=0.0)
+    net = shapes.gpt(layers, hidden, heads, vocabulary=250_880, positions=0, dropout=0.0)
     seconds = number(row["step_time_s"])
     if seconds is None:
         flops = 8.0 * parameters * 2048.0 * layout["global_batch_size"]
         seconds = flops / (layout["devices"] * float(row["tflops_per_gpu"]) * 1e12)
     kernels = Kernels("bf16-mixed", recomputation="full", attention="eager")
-    return job_of(row, "bigscience-a100", net, kernels, "a100-sxm4-80gb", layout, seconds)
+    job = job_of(row, "bigscience-a100", net, kernels, "a100-sxm4-80gb", layout, seconds)
+    return replace(job, scale_out_bandwidth=JEAN_ZAY_BANDWIDTH) if job else None
 
 
 _V100_SHAPES = {"7.5B": (36, 4096), "18B": (40, 6144), "39B": (48, 8192), "52B": (64, 8192)}
@@ -136,7 +149,9 @@ def _internevo(row: Row) -> Job | None:
     net = shapes.llama(32, 4096, 32, intermediate=11008, vocabulary=103168)
     if layout is None:
         return None
-    kernels = Kernels("bf16-mixed", recomputation=recomputation_of(row), gradient_precision="bf16")
+    kernels = Kernels(
+        "bf16-mixed", "adamw", recomputation_of(row), "flash", "modules", gradient_precision="bf16"
+    )
     seconds = seconds_of(row, layout, float(row["seq_len"]))
     return job_of(row, "internevo", net, kernels, "a100-sxm4-80gb", layout, seconds)
 
@@ -207,7 +222,7 @@ def _titan(row: Row) -> Job | None:
     if "interleaved" in row["notes"]:
         layout["interleave"] = 2.0
     precision = "fp8-mixed" if "float8" in row["precision"] else "bf16-mixed"
-    kernels = Kernels(precision, recomputation=recomputation_of(row), gradient_precision="fp32")
+    kernels = Kernels(precision, "adamw", recomputation_of(row), "flash", "modules")
     device = "h200-sxm" if "H200" in row["hardware"] else "h100-sxm"
     seconds = seconds_of(row, layout, float(row["seq_len"]))
     return job_of(row, "torchtitan", network(name), kernels, device, layout, seconds)
