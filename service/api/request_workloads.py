@@ -24,7 +24,7 @@ Precision = Literal[
 Optimizer = Literal[
     "adamw", "adamw-8bit", "adafactor", "lion", "muon", "sgd", "sgd-momentum"
 ]  # fmt: skip
-Recomputation = Literal["none", "selective", "full"]
+Recomputation = Literal["none", "selective", "half", "full"]
 AttentionKind = Literal["eager", "sdpa", "flash"]
 Implementation = Literal["fused", "modules"]
 Offload = Literal["none", "optimizer", "parameters"]
@@ -49,7 +49,19 @@ class TrainingWorkload(ApiModel):
     )
     precision: Precision | None = None
     optimizer: Optimizer | None = None
-    recomputation: Recomputation | None = None
+    recomputation: Recomputation | None = Field(
+        None,
+        description="What the backward pass computes again: nothing, the attention scores, or all "
+        "of a half of the layers or of every layer.",
+    )
+    recomputed_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The share of each stage's layers that full recomputation covers; all of them "
+        "if left out. Megatron's `recompute_num_layers` over the layers of a stage.",
+    )
     attention: AttentionKind | None = None
     gradient_precision: Literal["fp32", "bf16"] | None = Field(
         None, description="Where gradients are accumulated under the mixed precisions."

@@ -61,10 +61,13 @@ def _row(record: dict[str, str]) -> BacktestRow:
 
 
 def main() -> None:
-    """Run, write and print."""
+    """Run, write and print; then what a cluster's own runs add."""
+    from service.calibration import cluster
+
     rows = run()
     write(rows)
-    print(table(summary(rows, lambda row: f"{row.quantity}: {row.source}")))
+    print(table(summary(rows, lambda row: f"{row.quantity}: {row.source}")), end="\n\n")
+    cluster.main()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 from service.calibration import published_hours
 from service.calibration.rows import BacktestRow, summary, table
 from service.calibration.throughput_fit import APART, fitted, levels_of
-from service.calibration.throughput_rows import Job, accelerator, jobs
+from service.calibration.throughput_rows import Job, jobs
 from service.core import estimate, search, throughput
 from service.core.throughput.coefficients import document
 
@@ -130,7 +130,7 @@ def backtest() -> list[BacktestRow]:
     aside = set_aside()
     rows = []
     for job in jobs():
-        low, high = throughput.bounds(accelerator(job.accelerator))
+        low, high = throughput.bounds(job.hardware)
         value = aside[job]
         rows.append(
             BacktestRow(

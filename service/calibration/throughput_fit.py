@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from service.calibration.throughput_rows import Job, accelerator
+from service.calibration.throughput_rows import Job
 from service.core import throughput
 from service.core.hardware import Device
 from service.core.parallelism import Layout
@@ -50,7 +50,8 @@ PRIORS: Mapping[str, Prior] = {
     "inside_efficiency": Prior(0.75, 0.06, 0.06),
     "outside_efficiency": Prior(0.70, 0.06, 0.06),
     "call_seconds": Prior(5e-5, 1.0, 1.2),
-    "data_overlap": Prior(0.70, 0.15, 0.15, 0.15),
+    "tensor_exposure": Prior(1.0, 0.05, 0.3),
+    "data_exposure": Prior(0.80, 0.15, 0.15),
 }
 
 SCALE = 0.07
@@ -99,7 +100,7 @@ class Rows:
         self.widths = StateBytes(*np.array(widths, dtype=np.float64).T)
         self.observed = np.array([job.step_seconds for job in found])
         self.levels = [levels_of(job) for job in found]
-        self.ceiling = np.array([ceiling(accelerator(job.accelerator)) for job in found])
+        self.ceiling = np.array([ceiling(job.hardware) for job in found])
         counts = Counter(job.source for job in found)
         self.weights = np.array(
             [
@@ -136,7 +137,7 @@ def _layout(job: Job) -> Layout:
 
 
 def _device(job: Job) -> Device:
-    return throughput.device(accelerator(job.accelerator), job.kernels.compute_format)
+    return throughput.device(job.hardware, job.kernels.compute_format)
 
 
 def _columns(kind: type[Any], items: Sequence[Any]) -> Any:
@@ -146,7 +147,7 @@ def _columns(kind: type[Any], items: Sequence[Any]) -> Any:
 
 def levels_of(job: Job) -> tuple[str, ...]:
     """Generation, implementation, both together, and accelerator of a job."""
-    group, implementation = generation(accelerator(job.accelerator)), job.kernels.implementation
+    group, implementation = generation(job.hardware), job.kernels.implementation
     return group, implementation, f"{group}.{implementation}", job.accelerator
 
 

@@ -48,12 +48,18 @@ def reduce_seconds_per_byte(size: Number, stride: Number, links: Links) -> Numbe
     return 2.0 * gather_seconds_per_byte(size, stride, links)
 
 
-def exchange_seconds_per_byte(size: Number, stride: Number, links: Links) -> Number:
-    """An all-to-all, for each byte that one rank holds: the slower of the two kinds of link."""
+def exchange_seconds_per_byte(size: Number, stride: Number, copies: Number, links: Links) -> Number:
+    """An all-to-all, for each byte that one rank holds: the slower of the two kinds of link.
+
+    Each token has `copies` of itself among the bytes, for as many members drawn at random. A node
+    is sent one of them, which it hands on inside (DeepSeek-AI 2024, arXiv 2412.19437, section
+    3.2.2): of n nodes, 1 - (1 - 1/n)^copies of the others get one.
+    """
     near = members_per_node(size, stride, links)
-    inside = (near - 1.0) / size / links.inside
-    outside = (size - near) / size / links.outside
-    return maximum(inside, outside)
+    nodes = size / near
+    inside = (size - 1.0) / size / links.inside
+    reached = (nodes - 1.0) * (1.0 - (1.0 - 1.0 / nodes) ** copies) / copies
+    return maximum(inside, reached / links.outside)
 
 
 def send_seconds_per_byte(stride: Number, links: Links) -> Number:

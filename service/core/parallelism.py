@@ -77,15 +77,24 @@ class Kernels:
     """fp32, bf16, fp16, bf16-autocast, fp16-autocast, bf16-mixed, fp16-mixed, fp8-mixed."""
     optimizer: str = "adamw"
     recomputation: str = "none"
-    """none, selective (attention core), full (layer inputs only)."""
+    """none, selective (attention core), full (layer inputs only), half (that in half of them)."""
     attention: str = "flash"
     """eager, sdpa, flash."""
     implementation: str = "fused"
-    """`modules`: PyTorch modules as transformers writes them. `fused`: Megatron-style kernels."""
+    """`modules`: PyTorch modules, as transformers writes them and FSDP and torch.compile run them.
+    `fused`: Megatron-style kernels."""
     gradient_precision: str = "fp32"
     """Where gradients are accumulated under the mixed precisions: fp32 or bf16."""
     offload: str = "none"
     """none, optimizer (states in host memory), parameters (states and parameters)."""
+    recomputed_share: float = 1.0
+    """Of the layers of a stage, those that full recomputation covers: its first ones, as
+    Megatron's block method has it."""
+
+    @property
+    def recomputed(self) -> float:
+        """Share of the layers of which only the input is kept."""
+        return {"full": self.recomputed_share, "half": 0.5}.get(self.recomputation, 0.0)
 
     @property
     def compute_format(self) -> str:

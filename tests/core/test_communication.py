@@ -43,7 +43,7 @@ def test_no_ring_is_faster_than_the_inner_link() -> None:
 
 def test_one_rank_sends_nothing() -> None:
     assert gather_seconds_per_byte(1.0, 1.0, LINKS) == 0.0
-    assert exchange_seconds_per_byte(1.0, 1.0, LINKS) == 0.0
+    assert exchange_seconds_per_byte(1.0, 1.0, 8.0, LINKS) == 0.0
     assert ring_calls_seconds(1.0, LINKS) == 0.0
     assert exchange_calls_seconds(1.0, LINKS) == 0.0
 
@@ -54,7 +54,13 @@ def test_an_all_reduce_of_eight_moves_seven_quarters_of_its_bytes() -> None:
 
 def test_an_exchange_between_nodes_waits_for_the_network() -> None:
     # 16 ranks on 2 nodes: half of the bytes cross, over one card a rank.
-    assert exchange_seconds_per_byte(16.0, 1.0, LINKS) == pytest.approx(8 / 16 / 25e9)
+    assert exchange_seconds_per_byte(16.0, 1.0, 1.0, LINKS) == pytest.approx(8 / 16 / 25e9)
+
+
+def test_a_node_is_sent_one_copy_of_a_token_for_all_its_experts() -> None:
+    # Of 8 experts drawn on 2 nodes, the other node has one but for one draw in 2^8.
+    reached = 1 - 2**-8
+    assert exchange_seconds_per_byte(16.0, 1.0, 8.0, LINKS) == pytest.approx(reached / 8 / 25e9)
 
 
 def test_a_message_crosses_nodes_once_the_ranks_lie_that_far_apart() -> None:
@@ -66,14 +72,16 @@ def test_a_message_crosses_nodes_once_the_ranks_lie_that_far_apart() -> None:
 def test_more_distance_never_makes_a_collective_faster(size: float, stride: float) -> None:
     near = gather_seconds_per_byte(size, stride, LINKS)
     assert gather_seconds_per_byte(size, 2 * stride, LINKS) >= near
-    assert exchange_seconds_per_byte(size, 2 * stride, LINKS) >= (
-        exchange_seconds_per_byte(size, stride, LINKS)
-    )
+    for copies in (1.0, 8.0):
+        nearer = exchange_seconds_per_byte(size, stride, copies, LINKS)
+        assert exchange_seconds_per_byte(size, 2 * stride, copies, LINKS) >= nearer * (1 - 1e-9)
 
 
 @given(size=POWERS, stride=POWERS)
 def test_arrays_give_what_floats_give(size: float, stride: float) -> None:
     sizes, strides = np.array([size, 3.0]), np.array([stride, 1.0])
-    for formula in (gather_seconds_per_byte, exchange_seconds_per_byte):
-        assert formula(sizes, strides, LINKS)[0] == pytest.approx(formula(size, stride, LINKS))
+    gathered = gather_seconds_per_byte(sizes, strides, LINKS)[0]
+    assert gathered == pytest.approx(gather_seconds_per_byte(size, stride, LINKS))
+    exchanged = exchange_seconds_per_byte(sizes, strides, 8.0, LINKS)[0]
+    assert exchanged == pytest.approx(exchange_seconds_per_byte(size, stride, 8.0, LINKS))
     assert ring_calls_seconds(sizes, LINKS)[0] == pytest.approx(ring_calls_seconds(size, LINKS))

@@ -157,6 +157,34 @@ def test_a_tensor_group_that_leaves_its_node_is_slower() -> None:
     assert seconds(outside) > seconds(inside)
 
 
+def test_heads_that_do_not_fill_16_bytes_slow_the_scores_that_are_written_out() -> None:
+    def scores(heads: int, attention: str) -> float:
+        kernels = Kernels("fp16-mixed", attention=attention)
+        net = shapes.gpt(2, 13824, heads, vocabulary=51200, positions=2048)
+        return float(throughput.table(net, kernels).at(2048.0).attention)
+
+    assert scores(128, "eager") == pytest.approx(8.0 * scores(64, "eager"))
+    assert scores(128, "flash") == pytest.approx(scores(64, "flash"))
+
+
+def test_gradients_hide_behind_a_long_micro_batch_and_not_behind_a_short_one() -> None:
+    def share(samples: float) -> float:
+        layout = replace(LAYOUT, devices=64.0, tensor=1.0, pipeline=1.0, zero_stage=1.0)
+        layout = replace(layout, micro_batch_size=samples, global_batch_size=64.0 * samples)
+        parts = throughput.predict(small(), Kernels(), layout, accelerator(H100), 4096.0).parts
+        return float(parts.data_seconds / parts.total_seconds)
+
+    assert 0.0 < share(16.0) < 0.5 * share(1.0)
+
+
+def test_recomputing_a_part_of_the_layers_costs_that_part() -> None:
+    plain, full = seconds(), seconds(kernels=Kernels(recomputation="full"))
+    quarter = seconds(kernels=Kernels(recomputation="full", recomputed_share=0.25))
+    half = seconds(kernels=Kernels(recomputation="half"))
+    assert quarter == pytest.approx(0.75 * plain + 0.25 * full, rel=1e-3)
+    assert half == pytest.approx(0.5 * (plain + full), rel=1e-3)
+
+
 def test_recomputation_costs_up_to_a_third() -> None:
     plain = seconds()
     full = seconds(kernels=Kernels(recomputation="full"))

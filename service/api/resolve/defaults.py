@@ -27,6 +27,7 @@ WHY = {
     "precision": "16-bit parameters with fp32 master weights, as Megatron and DeepSpeed do",
     "finetuning_precision": "16-bit weights and states, as PEFT and TRL recipes do",
     "finetuning_implementation": "PyTorch modules, as transformers and PEFT run them",
+    "sharded_implementation": "PyTorch modules, as FSDP and DeepSpeed ZeRO-3 run them",
     "optimizer": "what most models are trained with",
     "recomputation": "nothing is computed twice where memory allows",
     "attention": "fused kernels, which keep no scores",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from service.core.estimate import FITS
 from service.core.hardware import Accelerator
+from service.core.layout_space import Space
 from service.core.parallelism import Layout
 from service.core.search import Question, best_layout, usual_space
 
@@ -31,7 +32,8 @@ def choose(
 ) -> Chosen | None:
     """The best layout on `count` devices, or on the fewest on which the job is sure to fit.
 
-    `fits`: a further condition, for what the search does not know of the job. Where it fits on no
+    `fits`: a further condition, for what the search does not know of the job; where the fastest
+    layout does not meet it, the fastest that divides the parameters is tried. Where it fits on no
     number of devices, the layout on most of them. None where the batch and the devices leave no
     valid layout. `at_least`: devices below which none fits, known beforehand.
     """
@@ -40,27 +42,27 @@ def choose(
     for devices in counts:
         if count is None and devices > question.global_batch_size:
             break
-        found = _on(question, devices, micro_batch_size, tuple(recomputations))
-        if found is not None:
+        space = _space(question, devices, micro_batch_size)
+        for tried in (space, replace(space, zero_stage=(3,))):
+            found = best_layout(question, tried, tuple(recomputations))
+            if found is None:
+                break
             layout, recomputation, code = found
             last = Chosen(layout, recomputation)
-            if code == FITS and fits(last):
+            if code != FITS:
                 break
+            if fits(last):
+                return last
     return last
 
 
-def _on(
-    question: Question,
-    devices: int,
-    micro_batch_size: int | None,
-    recomputations: tuple[str, ...],
-) -> tuple[Layout, str, int] | None:
+def _space(question: Question, devices: int, micro_batch_size: int | None) -> Space:
     space = usual_space(question, devices)
     if micro_batch_size is not None:
         space = replace(space, micro_batch_size=(micro_batch_size,))
     if question.sequence_length > _LONG:
         space = replace(space, context=(1, 2, 4, 8, 16))
-    return best_layout(question, space, recomputations)
+    return space
 
 
 _LONG = 16_384

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from service.api.problems import at
 from service.api.request_workloads import FinetuningWorkload, PretrainingWorkload
@@ -99,8 +100,9 @@ def described(
     if batch is None and isinstance(workload, FinetuningWorkload):
         batch = defaults.FINETUNING_BATCH
     batch = batch or defaults.global_batch_size(network, counts, sequence)
-    kernels = _kernels(workload, ledger)
-    chosen = workload.recomputation
+    sharded = request.layout is not None and request.layout.zero_stage == 3
+    kernels = _kernels(workload, sharded, ledger)
+    chosen = "full" if workload.recomputed_share else workload.recomputation
     return OpenJob(
         Question(trained, kernels, accelerator, sequence, float(batch)),
         tokens,
@@ -191,8 +193,9 @@ _MODULES = frozenset(("fp32", "bf16", "fp16", "bf16-autocast", "fp16-autocast"))
 """Precisions that PyTorch trains in by itself; the mixed ones come with Megatron and DeepSpeed."""
 
 
-def _kernels(workload: TrainingWorkload, ledger: Ledger) -> Kernels:
-    values: dict[str, str] = {}
+def _kernels(workload: TrainingWorkload, sharded: bool, ledger: Ledger) -> Kernels:
+    """The choices of a workload; `sharded`: the request says that ZeRO divides the parameters."""
+    values: dict[str, Any] = {}
     finetuned = isinstance(workload, FinetuningWorkload)
     for name, usual in _CHOICES.items():
         given = getattr(workload, name)
@@ -201,10 +204,19 @@ def _kernels(workload: TrainingWorkload, ledger: Ledger) -> Kernels:
             default, why = _FINETUNING[name], WHY[f"finetuning_{name}"]
         elif name == "implementation" and values["precision"] in _MODULES:
             default, why = "modules", WHY["finetuning_implementation"]
+        elif name == "implementation" and sharded:
+            default, why = "modules", WHY["sharded_implementation"]
         if name != "recomputation":
             given = ledger.choose(f"/workload/{name}", given, default, why)
         values[name] = given or default
-    return Kernels(**values)
+    share = workload.recomputed_share
+    kernels = Kernels(**values)
+    if share is None:
+        return kernels
+    if workload.recomputation not in (None, "full"):
+        detail = "recomputed_share goes with recomputation full; set that, or leave the share out"
+        raise at("invalid-request", "/workload/recomputed_share", detail)
+    return replace(kernels, recomputation="full", recomputed_share=share)
 
 
 def _layout(request: EstimateRequest, job: OpenJob, ledger: Ledger) -> tuple[Layout, str]:

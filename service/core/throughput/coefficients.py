@@ -34,8 +34,11 @@ class Coefficients(NamedTuple):
     """Share of the link between nodes that collectives reach."""
     call_seconds: Number
     """Time of one call to a collective beside its bytes."""
-    data_overlap: Number
-    """Share of the stage's work behind which data-parallel traffic can hide."""
+    tensor_exposure: Number
+    """Share of the tensor group's traffic that products do not hide, under sequence parallelism:
+    kernels that send one tile while they compute the next (Wang et al. 2023, ASPLOS)."""
+    data_exposure: Number
+    """Gradients and gathered parameters that travel beside the work, as the work feels them."""
 
 
 @cache

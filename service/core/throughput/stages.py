@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 
 from service.core.architecture.network import Network
-from service.core.architecture.operators import Linear
 from service.core.numeric import Number
 from service.core.parallelism import Kernels
 from service.core.throughput.work import Work, WorkTable, table
@@ -24,8 +22,8 @@ class Stages(NamedTuple):
     slowest: tuple[Work, ...]
     """The stages of which one is the slowest."""
     key_value_heads: Number
-    rank_width: Number
-    """Common divisor of the widths that tensor parallelism divides; 0 where it divides none."""
+    expert_copies: Number
+    """Experts that see a token, in the layer with the most of them; 1 without experts."""
 
 
 @lru_cache(maxsize=4096)
@@ -75,21 +73,14 @@ def stages(network: Network, kernels: Kernels, pipeline: int, sequence_length: f
         whole.at(sequence_length),
         tuple(stage.at(sequence_length) for stage in slowest),
         whole.key_value_heads,
-        _rank_width(network),
+        _expert_copies(network),
     )
 
 
 @lru_cache(maxsize=1024)
-def _rank_width(network: Network) -> float:
-    widths = [
-        operator.outputs if operator.split == "column" else operator.inputs
-        for operator in (leaf.operator for leaf in network.leaves())
-        if isinstance(operator, Linear)
-        and operator.split in ("column", "row")
-        and not operator.head
-        and operator.key_value_heads is None
-    ]
-    return float(gcd(*widths))
+def _expert_copies(network: Network) -> float:
+    copies = (leaf.routing.active for leaf in network.leaves() if leaf.routing)
+    return float(max(copies, default=1.0))
 
 
 def stack(items: Sequence[Stages]) -> Stages:
@@ -100,7 +91,7 @@ def stack(items: Sequence[Stages]) -> Stages:
         _stacked([item.whole for item in items]),
         tuple(_stacked([works[slot] for works in padded]) for slot in range(slots)),
         np.array([item.key_value_heads for item in items], dtype=float),
-        np.array([item.rank_width for item in items], dtype=float),
+        np.array([item.expert_copies for item in items], dtype=float),
     )
 
 

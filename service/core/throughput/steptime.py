@@ -8,6 +8,9 @@ equal stages). A stage waits for its kernels and exposed collectives, or for the
 them, now one and now the other:
 
     T = sqrt((products + attention + traffic + collectives)^2 + (kernels * launch)^2)
+    data = sqrt(T^2 + D^2) - T
+
+Gradients and parameters (`D`) travel beside the work, and each slows the other.
 
 A product of [m, k] by [k, n] takes its FLOPs at the efficiency of large products, and the part of
 its traffic that they do not hide; both are sums over the products of the stage, so a stage is
@@ -111,7 +114,7 @@ def step(
         device.devices_per_node,
         fitted.call_seconds,
     )
-    rates = _rates(stages.rank_width, layout, device, fitted, links)
+    rates = _rates(stages.expert_copies, layout, device, fitted, links)
     heads = minimum(layout.tensor, stages.key_value_heads)
     slow = _slowest([_stage(work, heads, layout, rates, fitted) for work in stages.slowest])
     total = _stage(stages.whole, heads, layout, rates, fitted)
@@ -122,9 +125,8 @@ def step(
     bubble = maximum(total[0] - slow[0], 0.0) / layout.interleave
     _, kernels, tensor, context, expert, send = [part * micro_batches for part in slow]
     _, reduced, gathered, optimizer = states
-    hidden = fitted.data_overlap * slow[0]
-    data = maximum(reduced - hidden, 0.2 * reduced) + micro_batches * maximum(
-        gathered - hidden, 0.05 * gathered
+    data = _beside(slow[0], fitted.data_exposure * reduced) + micro_batches * _beside(
+        slow[0], fitted.data_exposure * gathered
     )
     return StepTime(
         slow[0] * micro_batches + bubble + data + optimizer,
@@ -138,6 +140,11 @@ def step(
     )
 
 
+def _beside(work: Number, traffic: Number) -> Number:
+    """Seconds that data-parallel traffic adds to the work of a micro-batch."""
+    return sqrt(work * work + traffic * traffic) - work
+
+
 def _slowest(parts: list[tuple[Number, ...]]) -> tuple[Number, ...]:
     """Of several stages' parts, those of the stage whose first part is largest."""
     best = parts[0]
@@ -147,22 +154,16 @@ def _slowest(parts: list[tuple[Number, ...]]) -> tuple[Number, ...]:
     return best
 
 
-TILE = 64
-"""Elements of 16 bits that the kernels of products take at once along a side."""
-UNALIGNED = 1.3
-"""Time of products whose width on a rank is no multiple of that, over that of others: a hidden
-size of 14400 over 8 ranks ran at three quarters of the rate of 14336 (BigScience's trials)."""
-
-
 def _rates(
-    width: Number, layout: Layout, device: Device, fitted: Coefficients, links: Links
+    copies: Number, layout: Layout, device: Device, fitted: Coefficients, links: Links
 ) -> _Rates:
     tensor, context = layout.tensor, layout.context
     wide_peak = where(device.wide_peak_flops > 0, device.wide_peak_flops, device.peak_flops)
     narrow = where(wide_peak < device.peak_flops, fitted.narrow_efficiency, 1.0)
-    narrow = narrow / where((width / tensor) % TILE == 0, 1.0, UNALIGNED)
     moved = device.memory_bandwidth * fitted.memory_efficiency
     share = layout.micro_batch_size / context
+    exposed = where(layout.sequence_parallel > 0, fitted.tensor_exposure, 1.0)
+    exchanged = exchange_seconds_per_byte(layout.expert, layout.expert_tensor, copies, links)
     return _Rates(
         share / (device.peak_flops * fitted.product_efficiency * narrow),
         share / (wide_peak * fitted.product_efficiency),
@@ -170,11 +171,11 @@ def _rates(
         share * fitted.io_share / moved,
         share / moved,
         where(layout.sequence_parallel > 0, tensor, 1.0),
-        share * reduce_seconds_per_byte(tensor, 1.0, links),
+        share * exposed * reduce_seconds_per_byte(tensor, 1.0, links),
         layout.micro_batch_size * gather_seconds_per_byte(context, tensor, links),
-        share / tensor * exchange_seconds_per_byte(layout.expert, layout.expert_tensor, links),
+        share / tensor * exchanged,
         share / tensor * send_seconds_per_byte(layout.devices / layout.pipeline, links),
-        ring_calls_seconds(tensor, links),
+        exposed * ring_calls_seconds(tensor, links),
         exchange_calls_seconds(layout.expert, links),
     )
 
