@@ -17,7 +17,7 @@ from service.core.serving.composition import ServingJob
 Patch = dict[str, Any]
 Lever = list[Patch]
 FACTORS = (2, 4, 8, 16, 32, 64)
-_RECOMPUTATIONS = ("none", "selective", "full")
+_RECOMPUTATIONS = ("none", "selective", "half", "full")
 _OFFLOADS = ("none", "optimizer", "parameters")
 
 
@@ -38,6 +38,8 @@ def of_training(request: EstimateRequest, job: TrainingJob) -> Iterator[Lever]:
     """Each kind of change by itself."""
     put = _workload(request)
     yield [put(recomputation=name) for name in _after(_RECOMPUTATIONS, job.kernels.recomputation)]
+    if job.kernels.recomputed_share < 1.0:
+        yield [put(recomputed_share=None)]
     yield [put(micro_batch_size=size) for size in _halvings(int(job.layout.micro_batch_size))]
     if job.kernels.optimizer == "adamw":
         yield [put(optimizer="adamw-8bit")]

@@ -68,7 +68,9 @@ def prepare(
     stages = memory.stages_that_can_win(network, pipeline)
     flops = compute.table(network)
     forward = flops.forward(sequence_length)
-    repeated = {"full": forward, "selective": flops.attention.at(sequence_length)}
+    repeated = kernels.recomputed * forward
+    if kernels.recomputation == "selective":
+        repeated = flops.attention.at(sequence_length)
     return Prepared(
         memory_stages=tuple(
             (memory.tables(network, kernels, pipeline, stage), float(stage)) for stage in stages
@@ -83,7 +85,7 @@ def prepare(
         power_slope=energy.power_slope(kernels.compute_format),
         card_kgco2e=_card(accelerator),
         sample_flops=flops.training(sequence_length),
-        recomputed_flops=repeated.get(kernels.recomputation, 0.0),
+        recomputed_flops=repeated,
         sequence_length=sequence_length,
         tokens_per_sample=sequence_length if network.tokens else 1.0,
         memory_bounds=memory.bounds(_evidence(network, kernels)),

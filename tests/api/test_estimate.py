@@ -220,6 +220,11 @@ def test_a_job_that_does_not_fit_is_told_what_would(client: httpx.Client) -> Non
         ({"workload": {"tokens": 1e300}}, "invalid-request", "/workload/tokens"),
         ({"workload": {"tokens": "many"}}, "invalid-request", "/workload/tokens"),
         ({"workload": {"tokens": True}}, "invalid-request", "/workload/tokens"),
+        (
+            {"workload": {"recomputation": "none", "recomputed_share": 0.5}},
+            "invalid-request",
+            "/workload/recomputed_share",
+        ),
         ({"workload": {"kind": "pretrain"}}, "invalid-request", "/workload/kind"),
         ({"workload": {"precision": "bf17"}}, "invalid-request", "/workload/precision"),
         ({"hardware": {"count": 0}}, "invalid-request", "/hardware/count"),

@@ -52,7 +52,7 @@ def training(pick: random.Random) -> dict[str, Any]:
         "global_batch_size": 256,
         "micro_batch_size": micro,
         "optimizer": pick.choice(("adamw", "adamw", "sgd", "lion")),
-        "recomputation": pick.choice(("none", "selective", "full")),
+        "recomputation": pick.choice(("none", "selective", "half", "full")),
         "precision": pick.choice(("bf16-mixed", "bf16", "fp32")),
     }
 

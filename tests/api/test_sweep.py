@@ -30,7 +30,7 @@ FIELDS: dict[str, list[Any]] = AXES | {
     "/workload/micro_batch_size": [1, 2],
     "/workload/precision": ["bf16-mixed", "fp8-mixed", "fp32"],
     "/workload/optimizer": ["adamw", "adafactor", "muon"],
-    "/workload/recomputation": ["none", "selective", "full"],
+    "/workload/recomputation": ["none", "selective", "half", "full"],
     "/workload/attention": ["eager", "flash"],
     "/layout/tensor": [1, 3, 8],
     "/layout/pipeline": [1, 2, 4],
@@ -161,3 +161,13 @@ def test_wrong_sweeps_get_problems_before_any_work(
     answer = client.post("/sweep", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_the_share_of_layers_that_is_recomputed_is_an_axis(client: httpx.Client) -> None:
+    pointer, base = "/workload/recomputed_share", placed(BASE, "/workload/recomputation", "full")
+    found = sweep(client, base=base, axes={pointer: [0.25, 0.5, 1.0]}, columns=list(GETTERS))
+    steps = found["columns"]["/time/step_seconds/value"]
+    assert steps == sorted(set(steps))
+    for row, share in enumerate(found["columns"][pointer]):
+        single = ask(client, placed(base, pointer, share))
+        assert resolved(single, "/time/step_seconds/value") == pytest.approx(steps[row], rel=1e-12)

@@ -260,6 +260,10 @@ def test_recomputation_sequence_and_context_parallelism_lower_activations():
         return memory.per_device(table, layout or Layout(), 4096.0).activations_bytes
 
     assert kept() > kept(recomputation="selective") > kept(recomputation="full")
+    half = 0.5 * (kept() + kept(recomputation="full"))
+    assert kept(recomputation="half") == pytest.approx(half)
+    quarter = kept(recomputation="full", recomputed_share=0.25)
+    assert quarter == pytest.approx(0.75 * kept() + 0.25 * kept(recomputation="full"))
     tensor = Layout(devices=4.0, tensor=4.0)
     parallel = Layout(devices=4.0, tensor=4.0, sequence_parallel=1.0)
     assert kept(parallel) < kept(tensor) < kept()

@@ -64,7 +64,7 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
     runs = _runs(network, context, site)
     inside, outside, logits = _sum(runs), saved.total(others, context), _head_kept(head, context)
     held = states.fold(network, kernels, width, pipeline, stage)
-    if kernels.recomputation == "full":
+    if kernels.recomputed == 1.0:
         held = held._replace(cached=states.NOTHING)
     beside = held.cached if context.modules else _head_weights(head, context, site)
     beside = states.sum_of(beside, dequantised(head, site))
@@ -144,14 +144,25 @@ def _is_head(leaf: Placed) -> bool:
 
 
 def _runs(network: Network, context: Context, site: Site) -> list[Layers]:
-    """The runs of equal layers on a stage; those of one kind are folded once."""
-    known: dict[int, Layers] = {}
+    """The runs of equal layers on a stage; those of one kind are folded once.
+
+    Where recomputation covers a part of the layers, each run has that part first.
+    """
+    parts, share = [(context, 1.0)], context.kernels.recomputed
+    if 0.0 < share < 1.0:
+        first, others = _recomputing(context, "full"), _recomputing(context, "none")
+        parts = [(first, share), (others, 1.0 - share)]
+    known: dict[int, list[Layers]] = {}
     runs: list[Layers] = []
     for leaves, count in network.runs(site.pipeline, site.stage):
         if id(leaves) not in known:
-            known[id(leaves)] = layers(leaves, 1.0, context, site)
-        runs.append(known[id(leaves)]._replace(number=float(count)))
+            known[id(leaves)] = [layers(leaves, number, part, site) for part, number in parts]
+        runs += [run._replace(number=run.number * count) for run in known[id(leaves)]]
     return runs
+
+
+def _recomputing(context: Context, recomputation: str) -> Context:
+    return replace(context, kernels=replace(context.kernels, recomputation=recomputation))
 
 
 def _head_kept(head: list[Placed], context: Context) -> Saved:
