@@ -94,12 +94,16 @@ def shares() -> dict[str, Any]:
 
 
 def intervals() -> dict[str, Any]:
-    """Log-ratios of the 90 % interval by generation, from rows set aside by model."""
+    """Log-ratios of the 90 % interval, from rows set aside by model.
+
+    By generation for dense models, and for mixtures of experts of all generations.
+    """
     errors = {job: float(np.log(job.step_seconds / value)) for job, value in set_aside().items()}
-    names = sorted({levels_of(job)[0] for job in errors} - {"prior"})
+    dense = {j: e for j, e in errors.items() if not throughput.has_experts(j.network)}
     found: dict[str, Any] = {}
-    for name in names:
-        found[name] = _bounds({j: e for j, e in errors.items() if levels_of(j)[0] == name})
+    for name in sorted({levels_of(job)[0] for job in dense} - {"prior"}):
+        found[name] = _bounds({j: e for j, e in dense.items() if levels_of(j)[0] == name})
+    found["experts"] = _bounds({j: e for j, e in errors.items() if j not in dense})
     elsewhere = set_aside(without_accelerators)
     found["general"] = _bounds(
         {job: float(np.log(job.step_seconds / value)) for job, value in elsewhere.items()}
@@ -130,7 +134,7 @@ def backtest() -> list[BacktestRow]:
     aside = set_aside()
     rows = []
     for job in jobs():
-        low, high = throughput.bounds(job.hardware)
+        low, high = throughput.bounds(job.hardware, throughput.has_experts(job.network))
         value = aside[job]
         rows.append(
             BacktestRow(

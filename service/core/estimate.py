@@ -89,7 +89,7 @@ def prepare(
         sequence_length=sequence_length,
         tokens_per_sample=sequence_length if network.tokens else 1.0,
         memory_bounds=memory.bounds(_evidence(network, kernels)),
-        time_bounds=throughput.bounds(accelerator),
+        time_bounds=throughput.bounds(accelerator, throughput.has_experts(network)),
         power_residual=energy.power_residual(),
     )
 

@@ -281,6 +281,20 @@ def test_an_accelerator_without_rows_gets_the_shared_values_and_a_wider_interval
     assert width[1] > 1.5 * width[0]
 
 
+def test_a_mixture_of_experts_gets_a_wider_interval() -> None:
+    def width(name: str) -> float:
+        step = throughput.predict(
+            network(name),
+            Kernels(),
+            replace(LAYOUT, tensor=1.0, pipeline=1.0),
+            accelerator("b200"),
+            4096.0,
+        ).step_seconds
+        return float(step.high / step.low)
+
+    assert width("mixtral-8x7b") > 1.5 * width("llama-3.1-8b")
+
+
 def test_each_fitted_share_of_a_link_or_a_peak_is_physical() -> None:
     for name in ("v100-sxm2-32gb", "a100-sxm4-80gb", H100, "b200", "gb300", "tpu-v6e", "mi300x"):
         for implementation in ("fused", "modules"):

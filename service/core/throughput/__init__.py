@@ -13,7 +13,7 @@ from service.core.throughput.predictions import (
     model_flops_utilization,
     predict,
 )
-from service.core.throughput.stages import Stages, stages
+from service.core.throughput.stages import Stages, has_experts, stages
 from service.core.throughput.steptime import StateBytes, StepTime, state_bytes, step
 from service.core.throughput.work import Work, WorkTable, table
 
@@ -30,6 +30,7 @@ __all__ = [
     "coefficients",
     "device",
     "generation",
+    "has_experts",
     "model_flops",
     "model_flops_utilization",
     "predict",

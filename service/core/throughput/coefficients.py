@@ -82,8 +82,14 @@ def _coefficients(accelerator: Accelerator, implementation: str) -> Coefficients
     return Coefficients(**values)
 
 
-def bounds(accelerator: Accelerator) -> tuple[float, float]:
-    """Log-ratios of the 90 % interval to the step time: wider where nothing was measured."""
+def bounds(accelerator: Accelerator, experts: bool = False) -> tuple[float, float]:
+    """Log-ratios of the 90 % interval to the step time.
+
+    Wider where nothing was measured, and for mixtures of `experts`, whose times scatter more.
+    """
     intervals = document()["intervals"]
     found = intervals.get(generation(accelerator), intervals["general"])
-    return found["low"], found["high"]
+    if not experts:
+        return found["low"], found["high"]
+    sparse = intervals["experts"]
+    return min(found["low"], sparse["low"]), max(found["high"], sparse["high"])

@@ -11,7 +11,7 @@ from service.core.hardware import Accelerator, Device
 from service.core.numeric import Number, where
 from service.core.parallelism import Kernels, Layout
 from service.core.throughput.coefficients import bounds, coefficients, document
-from service.core.throughput.stages import stages
+from service.core.throughput.stages import has_experts, stages
 from service.core.throughput.steptime import StepTime, state_bytes, step
 from service.core.uncertainty import Interval, relative
 
@@ -39,7 +39,8 @@ def predict(
         device(accelerator, kernels.compute_format),
         coefficients(accelerator, kernels),
     )
-    return Prediction(relative(parts.total_seconds, *bounds(accelerator)), parts)
+    limits = bounds(accelerator, has_experts(network))
+    return Prediction(relative(parts.total_seconds, *limits), parts)
 
 
 def device(accelerator: Accelerator, number_format: str) -> Device:

@@ -23,7 +23,7 @@ class Stages(NamedTuple):
     """The stages of which one is the slowest."""
     key_value_heads: Number
     expert_copies: Number
-    """Experts that see a token, in the layer with the most of them; 1 without experts."""
+    """Experts that see a token, in the layer with the most of them; at least 1."""
 
 
 @lru_cache(maxsize=4096)
@@ -73,14 +73,19 @@ def stages(network: Network, kernels: Kernels, pipeline: int, sequence_length: f
         whole.at(sequence_length),
         tuple(stage.at(sequence_length) for stage in slowest),
         whole.key_value_heads,
-        _expert_copies(network),
+        max(_expert_copies(network), 1.0),
     )
+
+
+def has_experts(network: Network) -> bool:
+    """Whether tokens are routed to some of several experts."""
+    return _expert_copies(network) > 0.0
 
 
 @lru_cache(maxsize=1024)
 def _expert_copies(network: Network) -> float:
     copies = (leaf.routing.active for leaf in network.leaves() if leaf.routing)
-    return float(max(copies, default=1.0))
+    return float(max(copies, default=0.0))
 
 
 def stack(items: Sequence[Stages]) -> Stages:
