@@ -1,10 +1,11 @@
 """What a cluster's own runs say of the general model: one factor a quantity, with its interval.
 
 The log-ratios of observed to predicted figures of a cluster scatter around one log-factor that
-the cluster owns. Both are unknown beforehand: the factor has a Student-t prior around 1 whose
-spread comes from the general interval, the scatter a log-normal one, and a run's deviation is
-Student-t too, so that an absurd run counts for little. The posterior is summed on a grid: nothing
-is sampled, equal runs give equal answers.
+the cluster owns. All of it is unknown beforehand: the factor has a Student-t prior around 1 whose
+spread comes from the general interval, the scatter's size a log-normal one, and its shape is
+either even (logistic) or that of a cluster where most runs agree and some are far off (Cauchy).
+An absurd run so counts for little. The posterior is summed on a grid: nothing is sampled, equal
+runs give equal answers.
 """
 
 from __future__ import annotations
@@ -80,34 +81,57 @@ def _scales(spread: float) -> FloatArray:
 
 
 def _posterior(factors: FloatArray, seen: FloatArray, spread: float) -> FloatArray:
-    """Weights that sum to 1 over (log-factor, scatter)."""
+    """Weights that sum to 1 over (shape of the scatter, log-factor, its size)."""
     scales = _scales(spread)
-    total = _log_density(factors / (SPREAD_SHARE * spread))[:, None] - 0.5 * _SCATTERS**2
+    before = _log_prior(factors / (SPREAD_SHARE * spread))[:, None] - 0.5 * _SCATTERS**2
+    total = np.stack([before for _ in _SHAPES])
     for ratio in seen:
-        total = total + _log_density((ratio - factors[:, None]) / scales) - np.log(scales)
+        deviation = (ratio - factors[:, None]) / scales
+        for shape, (log_density, _) in zip(total, _SHAPES, strict=True):
+            shape += log_density(deviation) - np.log(scales)
     weights: FloatArray = np.exp(total - total.max())
     weights /= weights.sum()
     return weights
 
 
-def _log_density(deviation: FloatArray) -> FloatArray:
+def _log_prior(deviation: FloatArray) -> FloatArray:
     """Student-t with 4 degrees of freedom, up to a constant."""
     density: FloatArray = -2.5 * np.log1p(deviation * deviation / 4.0)
     return density
 
 
-def _share_below(deviation: FloatArray) -> FloatArray:
-    """Cumulative distribution of Student-t with 4 degrees of freedom (Shaw 2006, equation 36)."""
-    size = 1.0 + deviation * deviation / 4.0
-    share: FloatArray = 0.5 + 0.375 * deviation / np.sqrt(size) * (
-        1.0 - deviation * deviation / (12.0 * size)
-    )
+def _log_logistic(deviation: FloatArray) -> FloatArray:
+    """Log density of the logistic distribution with standard deviation 1."""
+    size = _LOGISTIC * np.abs(deviation)
+    density: FloatArray = np.log(_LOGISTIC) - size - 2.0 * np.log1p(np.exp(-size))
+    return density
+
+
+def _below_logistic(deviation: FloatArray) -> FloatArray:
+    share: FloatArray = 0.5 + 0.5 * np.tanh(0.5 * _LOGISTIC * deviation)
     return share
+
+
+def _log_cauchy(deviation: FloatArray) -> FloatArray:
+    """Log density of the Cauchy distribution with half of its mass within 1."""
+    density: FloatArray = -np.log(np.pi) - np.log1p(deviation * deviation)
+    return density
+
+
+def _below_cauchy(deviation: FloatArray) -> FloatArray:
+    share: FloatArray = 0.5 + np.arctan(deviation) / np.pi
+    return share
+
+
+_LOGISTIC = np.pi / np.sqrt(3.0)
+_SHAPES = ((_log_logistic, _below_logistic), (_log_cauchy, _below_cauchy))
+"""How a cluster's runs can scatter: log density, and share below. Either is as likely before any
+run, since about half of the sources of `service.calibration.cluster` go with each."""
 
 
 def _moments(factors: FloatArray, weights: FloatArray) -> tuple[float, float]:
     """Mean and standard deviation of the log-factor."""
-    by_factor = weights.sum(axis=1)
+    by_factor = weights.sum(axis=(0, 2))
     mean = float(factors @ by_factor)
     return mean, float(np.sqrt(((factors - mean) ** 2) @ by_factor))
 
@@ -118,6 +142,10 @@ def _quantile(share: float, factors: FloatArray, weights: FloatArray, spread: fl
     low, high = -3.0 * FURTHEST, 3.0 * FURTHEST
     while high - low > 1e-6:
         middle = 0.5 * (low + high)
-        below = float((weights * _share_below((middle - factors[:, None]) / scales)).sum())
+        deviation = (middle - factors[:, None]) / scales
+        below = sum(
+            float((shape * share_below(deviation)).sum())
+            for shape, (_, share_below) in zip(weights, _SHAPES, strict=True)
+        )
         low, high = (middle, high) if below < share else (low, middle)
     return 0.5 * (low + high)

@@ -185,14 +185,14 @@ def test_serving_says_that_runs_do_not_correct_it(seeded: Snapshot) -> None:
     assert "cluster-not-used" in {warning.code for warning in found.warnings}
 
 
-@pytest.mark.parametrize(("slower", "left"), [(1.4, 2 / 3), (0.6, 2 / 3), (1.0, 1.6)])
+@pytest.mark.parametrize(("slower", "left"), [(1.4, 2 / 3), (0.6, 2 / 3), (1.0, 1.0)])
 def test_half_of_a_clusters_runs_tell_the_other_half(
     seeded: Snapshot, slower: float, left: float
 ) -> None:
     """The measured multi-node runs, as they are and as a slower or faster cluster would have them.
 
-    As they are, the general model has no bias on them: there is nothing to learn, and the test
-    holds how little is lost. `python -m service.calibration.cluster` tells more.
+    As they are, the general fit has seen them and leaves little to learn; over many halves,
+    `python -m service.calibration.cluster` tells how much.
     """
     before, after = halves(seeded, slower)
     assert median(after) <= left * median(before)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pytest
 
+from service.core import cluster_calibration
 from service.core.cluster_calibration import Correction, correction
 
 GENERAL = (-0.30, 0.55)
@@ -65,6 +67,21 @@ def test_one_absurd_run_among_twenty_moves_the_answer_by_less_than_5_percent(
     wrecked = [*seen[:-1], seen[-1] + math.log(absurd)]
     moved = correction(wrecked, GENERAL).factor / correction(seen, GENERAL).factor
     assert abs(moved - 1.0) < 0.05
+
+
+def test_a_cluster_of_which_some_runs_are_far_slower_is_told_by_the_others() -> None:
+    """Three runs of ten in a congested hour; the factor is that of the other seven."""
+    for seed in range(20):
+        usual, late = simulated(0.8, 14, 0.03, seed), simulated(1.2, 6, 0.2, seed)
+        assert correction([*usual, *late], GENERAL).factor == pytest.approx(0.8, rel=0.04)
+
+
+@pytest.mark.parametrize(("log_density", "below"), cluster_calibration._SHAPES)
+def test_the_shapes_of_scatter_are_distributions(log_density: Any, below: Any) -> None:
+    where = np.linspace(-4.0, 4.0, 8001)
+    between = np.trapezoid(np.exp(log_density(where)), where)
+    assert between == pytest.approx(below(4.0) - below(-4.0), abs=1e-6)
+    assert below(np.array(0.0)) == 0.5
 
 
 def test_the_interval_narrows_with_evidence() -> None:
