@@ -149,6 +149,7 @@ def _training(
             answer,
             changed,
             around.usd_per_device_hour is not None,
+            lambda other: training.hopeless(network, other, accelerator),
             lambda searched: limits.of_training(request, job, prepared(job, own), searched, ledger),
         ),
         "layout": mapping.layout(job.layout),

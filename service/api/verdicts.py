@@ -38,7 +38,8 @@ class Outcome(NamedTuple):
     """Of the job; of a million output tokens when serving. None without a price."""
 
 
-Attempt = Callable[[EstimateRequest], Outcome]
+Attempt = Callable[[EstimateRequest], Outcome | None]
+"""None for what is known not to fit."""
 
 
 def of_training(
@@ -47,11 +48,13 @@ def of_training(
     answer: Estimate,
     evaluate: Evaluate,
     priced: bool,
+    hopeless: Callable[[EstimateRequest], bool],
     limit: Callable[[Callable[[], Answer]], Limits],
 ) -> VerdictSection:
     """The verdict on a training job.
 
-    `evaluate` answers a changed request; `limit` says how few devices and how long a sequence
+    `evaluate` answers a changed request; `hopeless` knows of some, cheaply, that they do not fit;
+    `limit` says how few devices and how long a sequence
     fit, given what answers the job on as few devices as it fits on.
     """
     changes: list[Change] = []
@@ -59,7 +62,7 @@ def of_training(
         changes = smallest_changes(
             request,
             _outcome(answer, priced),
-            lambda changed: _outcome(evaluate(changed)[1], priced),
+            lambda changed: None if hopeless(changed) else _outcome(evaluate(changed)[1], priced),
             levers.of_training(request, job),
             lambda: levers.together(request, job),
         )
@@ -112,6 +115,8 @@ def _first(
         try:
             after = attempt(patched(request, patch))
         except (ProblemError, ValidationError):
+            continue
+        if after is None:
             continue
         if after.admission == FITS:
             yield after, patch

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 from service.core import compute, energy, memory, throughput
 from service.core.architecture.network import Network
@@ -65,16 +66,13 @@ def prepare(
     sequence_length: float,
 ) -> Prepared:
     """Fold and look up; floats."""
-    stages = memory.stages_that_can_win(network, pipeline)
     flops = compute.table(network)
     forward = flops.forward(sequence_length)
     repeated = kernels.recomputed * forward
     if kernels.recomputation == "selective":
         repeated = flops.attention.at(sequence_length)
     return Prepared(
-        memory_stages=tuple(
-            (memory.tables(network, kernels, pipeline, stage), float(stage)) for stage in stages
-        ),
+        memory_stages=memory_stages(network, kernels, pipeline),
         work=throughput.stages(network, kernels, pipeline, sequence_length),
         state_bytes=throughput.state_bytes(kernels),
         device=throughput.device(accelerator, kernels.compute_format),
@@ -88,16 +86,26 @@ def prepare(
         recomputed_flops=repeated,
         sequence_length=sequence_length,
         tokens_per_sample=sequence_length if network.tokens else 1.0,
-        memory_bounds=memory.bounds(_evidence(network, kernels)),
+        memory_bounds=memory_bounds(network, kernels),
         time_bounds=throughput.bounds(accelerator, throughput.has_experts(network)),
         power_residual=energy.power_residual(),
     )
 
 
-def _evidence(network: Network, kernels: Kernels) -> str:
-    """The class of measured jobs whose residuals bound the memory."""
+def memory_stages(
+    network: Network, kernels: Kernels, pipeline: int
+) -> tuple[tuple[MemoryTable, float], ...]:
+    """The stages of which one needs most, folded; floats."""
+    stages = memory.stages_that_can_win(network, pipeline)
+    return tuple(
+        (memory.tables(network, kernels, pipeline, stage), float(stage)) for stage in stages
+    )
+
+
+def memory_bounds(network: Network, kernels: Kernels) -> tuple[float, float]:
+    """Log-ratios of the measured jobs of one class: how far memory may be off."""
     stored_wide = network.stored in ("fp32", "bf16", "fp16", "fp8")
-    return kernels.implementation if stored_wide else "quantised"
+    return memory.bounds(kernels.implementation if stored_wide else "quantised")
 
 
 def _card(accelerator: Accelerator) -> Interval:
@@ -194,7 +202,19 @@ def evaluate(
     )
 
 
-def worst_memory(job: Prepared, layout: Layout) -> tuple[MemoryParts, Number]:
+class Held(Protocol):
+    """What memory is found from."""
+
+    @property
+    def memory_stages(self) -> Sequence[tuple[MemoryTable, Number]]:
+        """See Prepared."""
+
+    @property
+    def sequence_length(self) -> Number:
+        """Tokens a sample."""
+
+
+def worst_memory(job: Held, layout: Layout) -> tuple[MemoryParts, Number]:
     """The parts of the stage that needs most, and its index."""
     table, stage = job.memory_stages[0]
     sequence = job.sequence_length

@@ -7,10 +7,10 @@ layout is left out by a rule of thumb.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +19,28 @@ from service.core import throughput
 from service.core.architecture.network import Network
 from service.core.estimate import (
     AT_RISK,
-    DOES_NOT_FIT,
     FITS,
     Estimate,
     Prepared,
     admission,
     evaluate,
+    memory_bounds,
+    memory_stages,
     prepare,
     worst_memory,
 )
+from service.core.fastest import Races, Rows, fastest
 from service.core.hardware import Accelerator
 from service.core.layout_space import Space, layouts
-from service.core.memory import MemoryParts
-from service.core.numeric import FloatArray
+from service.core.memory import MemoryParts, MemoryTable
+from service.core.numeric import FloatArray, Number
 from service.core.parallelism import Kernels, Layout
 from service.core.spending import Site
 from service.core.stacking import collapsed, mapped, stack, take
 from service.core.uncertainty import relative
 
-RECOMPUTATIONS = ("none", "selective", "full")
+T = TypeVar("T")
+RECOMPUTATIONS = ("none", "selective", "half", "full")
 OBJECTIVES = ("time", "usd", "kgco2e", "devices")
 
 
@@ -223,6 +226,22 @@ def _blocks(question: Question, space: Space, recomputations: Sequence[str]) -> 
         )
 
 
+class _Memory(NamedTuple):
+    """What the memory of a job depends on, beside its layout."""
+
+    memory_stages: Sequence[tuple[MemoryTable, Number]]
+    sequence_length: Number
+    bounds: tuple[Number, Number]
+
+
+@lru_cache(maxsize=256)
+def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
+    """Memory's tables with one row for each pipeline degree, or one for all."""
+    network, kernels, _, sequence, _ = question
+    tables = [memory_stages(network, kernels, p) for p in pipelines]
+    return _Memory(collapsed(stack(tables)), sequence, memory_bounds(network, kernels))
+
+
 @lru_cache(maxsize=256)
 def _jobs(question: Question, pipelines: tuple[int, ...]) -> Prepared:
     """Prepared jobs whose tables hold one row for each pipeline degree, or one for all."""
@@ -287,22 +306,78 @@ def best_layout(
     Where none is sure to fit, the fastest that may; where none may, the one that needs least.
     None where no layout is valid.
     """
-    options: list[tuple[float, float, Layout, str]] = []
-    for block in _blocks(question, space, recomputations):
-        code = block.admission.min()
-        rows = np.flatnonzero(block.admission == code)
-        if code == DOES_NOT_FIT:
-            rows = np.array([np.argmin(block.peak)])
-        layout, job = block.layout(rows), block.job(rows)
-        step = throughput.step(job.work, job.state_bytes, layout, job.device, job.coefficients)
-        seconds = np.broadcast_to(np.asarray(step.total_seconds), len(rows))
-        first = int(np.argmin(seconds))
-        rank = float(block.peak[rows[0]]) if code == DOES_NOT_FIT else float(seconds[first])
-        options.append((float(code), rank, take(layout, first), block.kernels.recomputation))
-    if not options:
+    grid = _Grid(question, space)
+    if not grid.count:
         return None
-    code, _, layout, recomputation = min(options, key=lambda option: option[:2])
-    return replace(_plain(layout), searched=1.0), recomputation, int(code)
+    found = fastest(Races(grid.held, grid.seconds), grid.count, recomputations)
+    layout = grid.layout(np.array([found.row]), np.array([found.stage]))
+    return _plain(replace(take(layout, 0), searched=1.0)), found.recomputation, found.code
+
+
+class _Grid:
+    """Valid layouts of which only those asked for are evaluated."""
+
+    def __init__(self, question: Question, space: Space) -> None:
+        network, _, _, sequence, batch = question
+        self.question = question
+        self.base, stages = layouts(network, space, int(sequence), int(batch))
+        self.stages = np.array(stages, dtype=np.float64)
+        self.pipelines: NDArray[Any] = np.asarray(self.base.pipeline)
+        self.count = len(self.pipelines)
+        self.known: dict[Any, tuple[NDArray[Any], Any]] = {}
+
+    def layout(self, rows: Rows, stages: Rows) -> Layout:
+        """Rows with the ZeRO stage of that index."""
+        return replace(take(self.base, rows), zero_stage=self.stages[stages])
+
+    def held(self, recomputation: str, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Admission and peak bytes, [row, stage]."""
+        tables, place = self._tables(_memory, recomputation, rows)
+        job = tables._replace(memory_stages=take(tables.memory_stages, place[:, None]))
+        base = replace(take(self.base, rows[:, None]), zero_stage=self.stages[None, :])
+        parts, _ = worst_memory(job, base)
+        peak = np.broadcast_to(np.asarray(parts.peak), (len(rows), len(self.stages)))
+        code = admission(relative(peak, *tables.bounds), self.question.accelerator.memory_bytes)
+        return np.array(code, dtype=np.float64), peak
+
+    def seconds(self, recomputation: str, rows: Rows, stages: Rows) -> FloatArray:
+        """Of a step."""
+        jobs, place = self._tables(_jobs, recomputation, rows)
+        work, layout = take(jobs.work, place), self.layout(rows, stages)
+        step = throughput.step(work, jobs.state_bytes, layout, jobs.device, jobs.coefficients)
+        return np.broadcast_to(np.asarray(step.total_seconds), rows.shape)
+
+    def _tables(
+        self, stacked: Callable[[Question, tuple[int, ...]], T], recomputation: str, rows: Rows
+    ) -> tuple[T, Rows]:
+        """Tables by pipeline degree, and which of them belongs to each row."""
+        wanted = np.unique(self.pipelines[rows])
+        pipelines, tables = self.known.get((stacked, recomputation), (np.empty(0), None))
+        if tables is None or not np.isin(wanted, pipelines).all():
+            pipelines = np.union1d(pipelines, wanted)
+            kernels = replace(self.question.kernels, recomputation=recomputation)
+            question = self.question._replace(kernels=kernels)
+            tables = stacked(question, tuple(map(int, pipelines)))
+            self.known[stacked, recomputation] = pipelines, tables
+        return tables, np.searchsorted(pipelines, self.pipelines[rows])
+
+
+@lru_cache(maxsize=1024)
+def _state_bytes(network: Network, kernels: Kernels) -> float:
+    """Of all devices together: parameters, gradients and optimizer states, each held once."""
+    ((table, _),) = memory_stages(network, kernels, 1)
+    moved = kernels.offload != "none", kernels.offload == "parameters"
+    held = table.states
+    kept = (held.gradients, *(() if moved[0] else (held.optimizer,)))
+    kept += () if moved[1] else (held.parameters,)
+    return float(sum(each.tensor + each.key_value + each.whole + each.expert for each in kept))
+
+
+def admission_of_states(question: Question, devices: int) -> int:
+    """The admission of the states alone, spread over all devices: no layout has a better one."""
+    network, kernels, accelerator, _, _ = question
+    share = relative(_state_bytes(network, kernels) / devices, *memory_bounds(network, kernels))
+    return int(admission(share, accelerator.memory_bytes))
 
 
 def _plain(layout: Layout) -> Layout:
@@ -330,4 +405,4 @@ def usual_space(question: Question, devices: int) -> Space:
 
 def caches() -> tuple[Any, ...]:
     """What must be forgotten when a calibration changes while the program runs."""
-    return best_layout, _jobs
+    return best_layout, _jobs, _memory, _state_bytes

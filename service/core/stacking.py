@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,22 +28,17 @@ def stack(items: Sequence[T]) -> T:
 
 
 def _stack(items: Sequence[Any]) -> Any:
-    first = items[0]
-    if hasattr(first, "_fields"):
-        return type(first)(*(_stack(column) for column in zip(*items, strict=True)))
-    if isinstance(first, tuple):
-        slots = max(map(len, items))
-        full = [item + item[:1] * (slots - len(item)) for item in items]
-        return tuple(_stack(column) for column in zip(*full, strict=True))
-    if is_dataclass(first):
-        return _remade(first, lambda name: _stack([getattr(item, name) for item in items]))
-    if all(item is None for item in items):
-        return None
-    return np.array([np.nan if item is None else item for item in items], dtype=np.float64)
-
-
-def _remade(record: Any, value: Callable[[str], Any]) -> Any:
-    return type(record)(**{field.name: value(field.name) for field in fields(record)})
+    kind: Any = type(items[0])
+    names, make = _form(kind)
+    if names is None:
+        if all(item is None for item in items):
+            return None
+        return np.array([np.nan if item is None else item for item in items], dtype=np.float64)
+    if names:
+        return make([_stack([getattr(item, name) for item in items]) for name in names])
+    slots = max(map(len, items))
+    full = [item + item[:1] * (slots - len(item)) for item in items]
+    return make([_stack(column) for column in zip(*full, strict=True)])
 
 
 def take(record: T, index: Any) -> T:
@@ -65,12 +61,26 @@ def mapped(record: T, change: Callable[[Any], Any]) -> T:
 
 
 def _mapped(record: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(record, np.ndarray):
+    kind: Any = type(record)
+    if kind is float:
+        return record
+    if kind is np.ndarray:
         return change(record)
-    if hasattr(record, "_fields"):
-        return type(record)(*(_mapped(part, change) for part in record))
-    if isinstance(record, tuple):
-        return tuple(_mapped(part, change) for part in record)
-    if is_dataclass(record):
-        return _remade(record, lambda name: _mapped(getattr(record, name), change))
-    return record
+    names, make = _form(kind)
+    if names is None:
+        return record
+    parts = record if names == () else [getattr(record, name) for name in names]
+    return make([_mapped(part, change) for part in parts])
+
+
+@cache
+def _form(kind: Any) -> tuple[tuple[str, ...] | None, Callable[[Any], Any]]:
+    """(names of fields, what makes a record of them); no names for a tuple, None for a number."""
+    if hasattr(kind, "_make"):
+        return (), kind._make
+    if issubclass(kind, tuple):
+        return (), tuple
+    if is_dataclass(kind):
+        make: Any = kind
+        return tuple(field.name for field in fields(kind)), lambda parts: make(*parts)
+    return None, float

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from service.core.estimate import FITS
-from service.core.hardware import Accelerator
 from service.core.layout_space import Space
 from service.core.parallelism import Layout
-from service.core.search import Question, best_layout, usual_space
+from service.core.search import Question, admission_of_states, best_layout, usual_space
 
 MOST_DEVICES = 65_536
 
@@ -28,32 +27,49 @@ def choose(
     micro_batch_size: int | None,
     recomputations: Sequence[str],
     fits: Callable[[Chosen], bool] = lambda _: True,
-    at_least: int = 1,
 ) -> Chosen | None:
     """The best layout on `count` devices, or on the fewest on which the job is sure to fit.
 
     `fits`: a further condition, for what the search does not know of the job; where the fastest
     layout does not meet it, the fastest that divides the parameters is tried. Where it fits on no
     number of devices, the layout on most of them. None where the batch and the devices leave no
-    valid layout. `at_least`: devices below which none fits, known beforehand.
+    valid layout.
     """
+    counts = [count] if count is not None else list(_counts(question))
+    enough = [devices for devices in counts if admission_of_states(question, devices) == FITS]
     last: Chosen | None = None
-    counts = _counts(question.accelerator, at_least) if count is None else (count,)
-    for devices in counts:
-        if count is None and devices > question.global_batch_size:
-            break
+    for devices in counts if count is not None else enough:
         space = _space(question, devices, micro_batch_size)
-        for tried in (space, replace(space, zero_stage=(3,))):
-            found = best_layout(question, tried, tuple(recomputations))
-            if found is None:
-                break
-            layout, recomputation, code = found
-            last = Chosen(layout, recomputation)
-            if code != FITS:
-                break
-            if fits(last):
-                return last
+        found, sure = _on(question, space, tuple(recomputations), fits)
+        if sure:
+            return found
+        last = found or last
+    if last is None and count is None:
+        spaces = (_space(question, devices, micro_batch_size) for devices in reversed(counts))
+        tried = (_on(question, space, tuple(recomputations), fits)[0] for space in spaces)
+        last = next(filter(None, tried), None)
     return last
+
+
+def _on(
+    question: Question,
+    space: Space,
+    recomputations: tuple[str, ...],
+    fits: Callable[[Chosen], bool],
+) -> tuple[Chosen | None, bool]:
+    """The best layout of a space, and whether the job is sure to fit in it."""
+    last: Chosen | None = None
+    for tried in (space, replace(space, zero_stage=(3,))):
+        found = best_layout(question, tried, recomputations)
+        if found is None:
+            break
+        layout, recomputation, code = found
+        last = Chosen(layout, recomputation)
+        if code != FITS:
+            break
+        if fits(last):
+            return last, True
+    return last, False
 
 
 def _space(question: Question, devices: int, micro_batch_size: int | None) -> Space:
@@ -69,10 +85,9 @@ _LONG = 16_384
 """Tokens a sample from which dividing the sequence is tried."""
 
 
-def _counts(accelerator: Accelerator, at_least: int) -> Iterator[int]:
-    """Powers of two up to a node, then doublings of whole nodes."""
-    devices, node = 1, accelerator.devices_per_node
-    while devices <= MOST_DEVICES:
-        if devices >= at_least:
-            yield devices
+def _counts(question: Question) -> Iterator[int]:
+    """Powers of two up to a node, then doublings of whole nodes; as many as there are samples."""
+    devices, node = 1, question.accelerator.devices_per_node
+    while devices <= min(MOST_DEVICES, question.global_batch_size):
+        yield devices
         devices = node if devices < node < devices * 2 else devices * 2

@@ -38,8 +38,6 @@ WIDTHS = tuple(sorted(share << power for power in range(8) for share in (4, 5, 6
 FORMAT = "bf16"
 
 _TOKENS = 1e12
-_LEAST_BYTES = 16.0
-"""Of states for each parameter, below which no device count needs to be tried."""
 _DEVICE_TOKENS = 1024.0
 """Of a step, the fewest for each of a stated number of devices: Llama 3 405B on 16,384 GPUs
 (arXiv 2407.21783, table 4)."""
@@ -258,9 +256,7 @@ def _layout(
 ) -> tuple[Layout, str] | None:
     """The layout on all devices or, where none divides the batch, on half of them, and so on."""
     if devices is None:
-        counted = parameters.count(question.network).total
-        least = int(_LEAST_BYTES * counted / question.accelerator.memory_bytes)
-        return choose(question, None, None, recomputations, at_least=least)
+        return choose(question, None, None, recomputations)
     wanted = question.global_batch_size
     while devices >= 1:
         batch = _divisible(

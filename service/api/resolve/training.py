@@ -21,7 +21,7 @@ from service.core.finetuning import adapted as with_adapters
 from service.core.hardware import Accelerator
 from service.core.memory.objectives import held_for
 from service.core.parallelism import Kernels, Layout
-from service.core.search import RECOMPUTATIONS, Question
+from service.core.search import RECOMPUTATIONS, Question, admission_of_states
 from service.core.uncertainty import relative
 from service.core.weight_formats import UnknownFormat, weight_bytes
 
@@ -80,6 +80,14 @@ def resolve(
         job.objective,
         job.adapters,
     )
+
+
+def hopeless(network: Network, request: EstimateRequest, accelerator: Accelerator) -> bool:
+    """Whether already the states are too many for the devices that a request names."""
+    if request.hardware is None or request.hardware.count is None:
+        return False
+    question = described(network, request, accelerator, Ledger()).question
+    return admission_of_states(question, request.hardware.count) == core.DOES_NOT_FIT
 
 
 def described(

@@ -9,6 +9,7 @@ at some batch are kept, always `COUNT` of them so that tables stack.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from service.core.architecture.activations import Context
 from service.core.architecture.gradients import working
 from service.core.architecture.network import Placed
 from service.core.architecture.operators import Activation, Convolution
-from service.core.memory.calibration import coefficients
+from service.core.memory.calibration import coefficients, folded
 from service.core.memory.saved import Saved, entered, layer_input, placed, traced
 from service.core.memory.states import (
     NOTHING,
@@ -77,7 +78,15 @@ class Site(NamedTuple):
 
 
 def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site) -> Layers:
-    """One run of equal layers; `leaves` are those of one layer."""
+    """One run of equal layers; `leaves` are those of one layer.
+
+    A layer is the same on every stage, so it is folded once.
+    """
+    return _layer(tuple(leaves), context, site._replace(pipeline=1, stage=0))._replace(number=count)
+
+
+@lru_cache(maxsize=256)
+def _layer(leaves: tuple[Placed, ...], context: Context, site: Site) -> Layers:
     steps = traced(leaves, context, entered(leaves, context))
     total = Saved()
     worst, worst_size = Moment(Saved()), -1.0
@@ -94,8 +103,11 @@ def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site)
     if context.kernels.recomputation == "full":
         entry = layer_input(leaves[0], context.formats.residual)
         worst = worst._replace(held=worst.held.plus(entry), weights=sum_of(cached, worst.weights))
-        return Layers(entry, worst, gradients, NOTHING, count)
-    return Layers(total, worst, gradients, cached, count)
+        return Layers(entry, worst, gradients, NOTHING, 1.0)
+    return Layers(total, worst, gradients, cached, 1.0)
+
+
+folded(_layer.cache_clear)
 
 
 def _stream_width(leaves: Sequence[Placed], context: Context, site: Site) -> float:
