@@ -36,7 +36,8 @@ from service.core.memory import MemoryParts, MemoryTable
 from service.core.numeric import FloatArray, Number
 from service.core.parallelism import Kernels, Layout
 from service.core.spending import Site
-from service.core.stacking import collapsed, mapped, stack, take
+from service.core.stacking import mapped, stack, take
+from service.core.throughput import Stages
 from service.core.uncertainty import relative
 
 T = TypeVar("T")
@@ -239,7 +240,15 @@ def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
     """Memory's tables with one row for each pipeline degree, or one for all."""
     network, kernels, _, sequence, _ = question
     tables = [memory_stages(network, kernels, p) for p in pipelines]
-    return _Memory(collapsed(stack(tables)), sequence, memory_bounds(network, kernels))
+    return _Memory(stack(tables, collapse=True), sequence, memory_bounds(network, kernels))
+
+
+@lru_cache(maxsize=256)
+def _work(question: Question, pipelines: tuple[int, ...]) -> Stages:
+    """What takes time, with one row for each pipeline degree, or one for all."""
+    network, kernels, _, sequence, _ = question
+    tables = [throughput.stages(network, kernels, p, sequence) for p in pipelines]
+    return stack(tables, collapse=True)
 
 
 @lru_cache(maxsize=256)
@@ -249,8 +258,8 @@ def _jobs(question: Question, pipelines: tuple[int, ...]) -> Prepared:
     jobs = [prepare(network, kernels, accelerator, p, sequence) for p in pipelines]
     return replace(
         jobs[0],
-        memory_stages=collapsed(stack([job.memory_stages for job in jobs])),
-        work=collapsed(stack([job.work for job in jobs])),
+        memory_stages=stack([job.memory_stages for job in jobs], collapse=True),
+        work=stack([job.work for job in jobs], collapse=True),
     )
 
 
@@ -342,9 +351,15 @@ class _Grid:
 
     def seconds(self, recomputation: str, rows: Rows, stages: Rows) -> FloatArray:
         """Of a step."""
-        jobs, place = self._tables(_jobs, recomputation, rows)
-        work, layout = take(jobs.work, place), self.layout(rows, stages)
-        step = throughput.step(work, jobs.state_bytes, layout, jobs.device, jobs.coefficients)
+        stacked, place = self._tables(_work, recomputation, rows)
+        _, kernels, accelerator, _, _ = self.question
+        step = throughput.step(
+            take(stacked, place),
+            throughput.state_bytes(kernels),
+            self.layout(rows, stages),
+            throughput.device(accelerator, kernels.compute_format),
+            throughput.coefficients(accelerator, kernels),
+        )
         return np.broadcast_to(np.asarray(step.total_seconds), rows.shape)
 
     def _tables(
@@ -405,4 +420,4 @@ def usual_space(question: Question, devices: int) -> Space:
 
 def caches() -> tuple[Any, ...]:
     """What must be forgotten when a calibration changes while the program runs."""
-    return best_layout, _jobs, _memory, _state_bytes
+    return best_layout, _jobs, _work, _memory, _state_bytes

@@ -16,42 +16,46 @@ import numpy as np
 T = TypeVar("T")
 
 
-def stack(items: Sequence[T]) -> T:
+def stack(items: Sequence[T], collapse: bool = False) -> T:
     """One record whose numbers are float64 arrays with an element for each item.
 
     None among numbers becomes NaN. Plain tuples of different lengths are filled up with their own
     first element (stages of which the slowest counts). Raises ValueError or TypeError for
-    what is no record of numbers.
+    what is no record of numbers. `collapse`: one float stands for an array whose elements are all
+    equal; formulas broadcast it, and nothing is gathered for it.
     """
-    stacked: T = _stack(items)
+    stacked: T = _stack(items, _level if collapse else _column)
     return stacked
 
 
-def _stack(items: Sequence[Any]) -> Any:
+def _column(numbers: Sequence[Any]) -> Any:
+    if all(number is None for number in numbers):
+        return None
+    return np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
+
+
+def _level(numbers: Sequence[Any]) -> Any:
+    first = numbers[0]
+    if first is None or any(number != first for number in numbers):
+        return _column(numbers)
+    return float(first)
+
+
+def _stack(items: Sequence[Any], leaf: Callable[[Sequence[Any]], Any]) -> Any:
     kind: Any = type(items[0])
     names, make = _form(kind)
     if names is None:
-        if all(item is None for item in items):
-            return None
-        return np.array([np.nan if item is None else item for item in items], dtype=np.float64)
+        return leaf(items)
     if names:
-        return make([_stack([getattr(item, name) for item in items]) for name in names])
+        return make([_stack([getattr(item, name) for item in items], leaf) for name in names])
     slots = max(map(len, items))
     full = [item + item[:1] * (slots - len(item)) for item in items]
-    return make([_stack(column) for column in zip(*full, strict=True)])
+    return make([_stack(column, leaf) for column in zip(*full, strict=True)])
 
 
 def take(record: T, index: Any) -> T:
     """The record with `array[index]` in place of each array."""
     return mapped(record, lambda array: array[index])
-
-
-def collapsed(record: T) -> T:
-    """The record with one float in place of each array whose elements are all equal.
-
-    Formulas broadcast it, and nothing is gathered for it; an array with NaN stays.
-    """
-    return mapped(record, lambda array: float(array[0]) if (array == array[0]).all() else array)
 
 
 def mapped(record: T, change: Callable[[Any], Any]) -> T:
