@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,13 @@ class Job:
     sequence_length: float
     step_seconds: float
     """As measured."""
-    scale_out_bandwidth: float | None = None
-    """Bytes/s a device of the site's network; None: what the catalog says of the accelerator."""
+    site: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of Accelerator that the site's nodes and network have otherwise than the catalog."""
 
     @property
     def hardware(self) -> Accelerator:
-        """The accelerator, on the network of the site."""
-        found = accelerator(self.accelerator)
-        if self.scale_out_bandwidth is None:
-            return found
-        return replace(found, scale_out_bandwidth=self.scale_out_bandwidth)
+        """The accelerator as it stands at the site."""
+        return replace(accelerator(self.accelerator), **self.site)
 
 
 def read(name: str) -> Iterator[dict[str, str]]:
