@@ -9,6 +9,7 @@ at some batch are kept, always `COUNT` of them so that tables stack.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -80,9 +81,12 @@ class Site(NamedTuple):
 def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site) -> Layers:
     """One run of equal layers; `leaves` are those of one layer.
 
-    A layer is the same on every stage, so it is folded once.
+    A layer is the same on every stage and under every optimizer, so it is folded once.
     """
-    return _layer(tuple(leaves), context, site._replace(pipeline=1, stage=0))._replace(number=count)
+    kernels = replace(context.kernels, optimizer="adamw", offload="none")
+    anywhere = site._replace(pipeline=1, stage=0)
+    found = _layer(tuple(leaves), replace(context, kernels=kernels), anywhere)
+    return found._replace(number=count)
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from service.core.architecture.network import Network, Placed
@@ -60,6 +62,15 @@ class Tally:
 
 def fold(network: Network, kernels: Kernels, formats: Formats, pipeline: int, stage: int) -> States:
     """The states of one stage. A tied head on a later stage holds its own copy."""
+    same = replace(kernels, recomputation="none", recomputed_share=1.0)
+    return _fold(network, same, formats, pipeline, stage)
+
+
+@lru_cache(maxsize=512)
+def _fold(
+    network: Network, kernels: Kernels, formats: Formats, pipeline: int, stage: int
+) -> States:
+    """Folded once for every recomputation, since none changes what is held."""
     names = ("parameters", "gradients", "optimizer", "step", "cached", "weights")
     parts = {name: Tally() for name in names}
     units: dict[tuple[int | None, str], Tally] = {}
