@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.calibration.measured import DATA, accelerator, network
 from service.calibration.rows import BacktestRow
@@ -43,6 +44,7 @@ class Run(NamedTuple):
     family: str
     hours: float
     ideal_hours: float
+    devices: float
     node: bool
     """Whether it ran inside one node."""
 
@@ -78,7 +80,7 @@ def _run(row: Mapping[str, str]) -> Run | None:
     ideal = steps * predicted.step_seconds.value * devices / 3600.0
     inside = devices <= accelerator(device).devices_per_node
     hours = float(row["gpu_hours"])
-    return Run(row["model"], row["tier"][:1], device, net.model_type, hours, ideal, inside)
+    return Run(row["model"], row["tier"][:1], device, net.model_type, hours, ideal, devices, inside)
 
 
 def _batch_tokens(row: Mapping[str, str]) -> float:
@@ -103,18 +105,60 @@ def _network(row: Mapping[str, str]) -> Network:
     return shapes.gpt(layers, hidden, heads, positions=length, dropout=0.0, **options)
 
 
-def reached(found: Sequence[Run], node: bool) -> dict[str, float]:
-    """The share of billed hours that the best layout would have needed: median and 90 % range.
+class Reached(NamedTuple):
+    """The share of billed hours that the best layout would have needed."""
 
-    The range is that of a log-normal share around the median, for one more run. The median is at
-    most 1: an estimate that is too slow for a run says nothing of its billing.
+    value: float
+    low: float
+    """Of the 90 % range for one more run, as a log-normal share has it."""
+    high: float
+
+
+def in_a_node(found: Sequence[Run]) -> Reached:
+    """The share of the runs inside a node.
+
+    At most 1: an estimate that is too slow for a run says nothing of its billing.
     """
-    share = np.log([run.ideal_hours / run.hours for run in found if run.node == node])
-    middle = min(float(np.median(share)), 0.0)
+    share = np.array([_share(run) for run in found if run.node])
+    return _around(min(float(np.median(share)), 0.0), share)
+
+
+def in_a_cluster(found: Sequence[Run]) -> tuple[Reached, float]:
+    """The share of the other runs on `DEFAULT_DEVICES`, and its growth with their number.
+
+    Growth is an exponent: large runs are tuned with more care, and are nearer to the best.
+    """
+    runs = [run for run in found if not run.node]
+    size = np.log([run.devices / DEFAULT_DEVICES for run in runs])
+    share = np.array([_share(run) for run in runs])
+    growth, middle = np.polyfit(size, share, 1)
+    return _around(min(float(middle), 0.0), share - growth * size), float(growth)
+
+
+def _share(run: Run) -> float:
+    return float(np.log(run.ideal_hours / run.hours))
+
+
+def _around(middle: float, share: NDArray[np.float64]) -> Reached:
     spread = 1.645 * float(np.sqrt(np.mean((share - middle) ** 2) * (1.0 + 1.0 / len(share))))
     bounds = (middle, middle - spread, middle + spread)
-    value, low, high = (round(float(np.exp(bound)), 3) for bound in bounds)
-    return {"value": value, "low": low, "high": high}
+    return Reached(*(round(float(np.exp(bound)), 3) for bound in bounds))
+
+
+def shares(found: Sequence[Run]) -> dict[str, Any]:
+    """What `throughput.billed_factor` needs to know of searched layouts."""
+    cluster, growth = in_a_cluster(found)
+    sizes = [run.devices for run in found if not run.node]
+    return {
+        "searched_node": in_a_node(found)._asdict(),
+        "searched_cluster": cluster._asdict()
+        | {
+            "devices": DEFAULT_DEVICES,
+            "growth": round(growth, 3),
+            "fewest": min(sizes),
+            "most": max(sizes),
+        },
+    }
 
 
 def backtest() -> list[BacktestRow]:
@@ -122,19 +166,27 @@ def backtest() -> list[BacktestRow]:
     found = runs()
     rows = []
     for run in found:
-        share = reached([other for other in found if other is not run], run.node)
+        share = _expected([other for other in found if other is not run], run)
         rows.append(
             BacktestRow(
                 "published_runs",
                 "device_hours",
                 run.case,
                 run.hours,
-                run.ideal_hours / share["value"],
-                run.ideal_hours / share["high"],
-                run.ideal_hours / share["low"],
+                run.ideal_hours / share.value,
+                run.ideal_hours / share.high,
+                run.ideal_hours / share.low,
                 set_aside=True,
                 family=run.family,
                 accelerator=run.accelerator,
             )
         )
     return rows
+
+
+def _expected(others: Sequence[Run], run: Run) -> Reached:
+    if run.node:
+        return in_a_node(others)
+    share, growth = in_a_cluster(others)
+    tuned = min((run.devices / DEFAULT_DEVICES) ** growth, 1.0 / share.value)
+    return Reached(*(bound * tuned for bound in share))

@@ -84,12 +84,10 @@ def fit() -> dict[str, Any]:
 
 def shares() -> dict[str, Any]:
     """Step time over billed hours; see `throughput.billed_factor`."""
-    runs = published_hours.runs()
     return {
         "given_node": {"value": 0.95, "low": 0.80, "high": 1.0},
         "given_cluster": {"value": 0.87, "low": 0.65, "high": 0.95},
-        "searched_node": published_hours.reached(runs, node=True),
-        "searched_cluster": published_hours.reached(runs, node=False),
+        **published_hours.shares(published_hours.runs()),
     }
 
 

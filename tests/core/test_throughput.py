@@ -317,6 +317,10 @@ def test_billed_hours_grow_with_the_cluster_and_where_nobody_tuned_the_layout() 
     cluster = throughput.billed_factor(LAYOUT, chip)
     searched = throughput.billed_factor(replace(LAYOUT, searched=1.0), chip)
     assert 1.0 <= node.value < cluster.value < searched.value
+    larger = throughput.billed_factor(replace(LAYOUT, devices=16384.0, searched=1.0), chip)
+    largest = throughput.billed_factor(replace(LAYOUT, devices=1e6, searched=1.0), chip)
+    assert 1.0 <= larger.value < searched.value
+    assert largest == larger
     assert cluster.low == pytest.approx(1 / 0.95)
     assert cluster.high == pytest.approx(1 / 0.65)
 

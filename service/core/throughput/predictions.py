@@ -8,7 +8,7 @@ from typing import NamedTuple
 from service.core import compute
 from service.core.architecture.network import Network
 from service.core.hardware import Accelerator, Device
-from service.core.numeric import Number, where
+from service.core.numeric import Number, maximum, minimum, power, where
 from service.core.parallelism import Kernels, Layout
 from service.core.throughput.coefficients import bounds, coefficients, document
 from service.core.throughput.stages import has_experts, stages
@@ -92,15 +92,18 @@ def billed_factor(layout: Layout, device: Device) -> Interval:
     Failures, restarts, checkpoints and evaluation take their part: published runs imply that
     0.65 to 0.95 of the hours were steps (PaLM 0.66, Llama 3.1 405B 0.86, BLOOM 0.88, Gopher
     0.93). Where the layout was searched, the steps are those of the best one found, and what
-    published runs reached of that is measured (`service/calibration/published_hours.py`).
-    Runs inside one node have no network and little that fails.
+    published runs reached of that is measured (`service/calibration/published_hours.py`): the
+    more, the more devices they had. Runs inside one node have no network and little that fails.
     """
     shares = document()["shares"]
     node = layout.devices <= device.devices_per_node
+    cluster = shares["searched_cluster"]
+    measured = minimum(maximum(layout.devices, cluster["fewest"]), cluster["most"])
+    tuned = minimum(power(measured / cluster["devices"], cluster["growth"]), 1 / cluster["value"])
 
     def share(bound: str) -> Number:
         given = where(node, shares["given_node"][bound], shares["given_cluster"][bound])
-        best = where(node, shares["searched_node"][bound], shares["searched_cluster"][bound])
+        best = where(node, shares["searched_node"][bound], cluster[bound] * tuned)
         return where(layout.searched > 0, best, given)
 
     return Interval(1.0 / share("value"), 1.0 / share("high"), 1.0 / share("low"))
