@@ -44,7 +44,7 @@ MEANINGS = {
     "no-smaller-relative": "The catalog holds no smaller model of this family",
     "not-asked": "A section needs something that the request leaves out; the message names it",
     "nothing-larger-of-the-same-bytes": "No larger model has the bytes of this one in fewer bits",
-    "objective-time": "The objective's further models count in memory, not in time",
+    "objective-time": "What a step does for its objective beside training, and what that rests on",
     "price-elsewhere": "No price in that place: the median of other places stands in",
     "price-stale": "The price is old",
     "price-unknown": "The catalog has no price for it; send `pricing.usd_per_device_hour`",

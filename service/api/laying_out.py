@@ -22,6 +22,7 @@ from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
 from service.api.resolve.surroundings import Surroundings, surroundings
 from service.catalog.snapshot import Snapshot
+from service.core.finetuning import Objective
 from service.core.layout_neighbours import Neighbour as CoreNeighbour
 from service.core.layout_neighbours import neighbours
 from service.core.layout_space import Space
@@ -47,6 +48,12 @@ def answer(request: LayoutsRequest, snapshot: Snapshot) -> LayoutsResponse:
         raise at("invalid-request", "/request/model", "a layout needs an architecture, not a size")
     around = surroundings(snapshot, inner, ledger)
     open_job = training.described(network, inner, around.accelerator, ledger)
+    if open_job.objective != Objective():
+        ledger.warn(
+            "objective-time",
+            "layouts are sought for the training of the policy alone; send the "
+            "one you choose to /estimate for what the objective adds",
+        )
     space = _space(request, open_job.question, open_job.micro_batch_size)
     caps = request.caps or CapsSpec()
     terms = _terms(request, open_job.tokens, around)

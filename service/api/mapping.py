@@ -94,14 +94,24 @@ def _per_device(parts: MemoryParts) -> PerDeviceMemory:
 
 
 def time(estimate: Estimate) -> TimeSection:
-    """How long a training job takes."""
+    """How long a training job takes; the items of a step where it has more than one."""
+    items = estimate.step_items
+    several = items.forward is not None
     return TimeSection(
         step_seconds=predicted(estimate.step_seconds),
+        training_seconds=predicted(items.training) if several else None,
+        forward_seconds=_item(items.forward),
+        rollout_seconds=_item(items.rollout),
         tokens_per_second_per_device=predicted(estimate.tokens_per_second_per_device),
         model_flops_utilization=predicted(estimate.model_flops_utilization),
         wall_clock_seconds=predicted(estimate.wall_clock_seconds),
         device_hours=predicted(estimate.device_hours),
     )
+
+
+def _item(seconds: Interval | None) -> Predicted | None:
+    """An item of a step; None where the step has none of it."""
+    return predicted(seconds) if seconds is not None and seconds.value > 0 else None
 
 
 @lru_cache(maxsize=4096)

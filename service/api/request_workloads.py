@@ -116,6 +116,11 @@ class FinetuningWorkload(TrainingWorkload):
         "layers' linear ones.",
     )
     objective: Objective | None = None
+    prompt_tokens: SequenceLength | None = Field(
+        None,
+        description="Of a sample, where the objective generates the rest (ppo, grpo); a quarter "
+        "if left out.",
+    )
     base_format: Name | None = Field(
         None, description="Format of the frozen weights under qlora, as `nf4-double`."
     )

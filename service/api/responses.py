@@ -64,6 +64,15 @@ class TimeSection(ApiModel):
     """How long it takes."""
 
     step_seconds: Predicted | None = None
+    training_seconds: Predicted | None = Field(
+        None, description="Of a step under a preference or reinforcement objective: backward too."
+    )
+    forward_seconds: Predicted | None = Field(
+        None, description="Of such a step: reference, reward and critic, and the policy once more."
+    )
+    rollout_seconds: Predicted | None = Field(
+        None, description="Of such a step: generating its samples on the same devices."
+    )
     tokens_per_second_per_device: Predicted | None = None
     model_flops_utilization: Predicted | None = None
     wall_clock_seconds: Predicted | None = None

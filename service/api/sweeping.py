@@ -11,6 +11,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import nan, prod
 from typing import Any, NamedTuple
 
@@ -21,7 +22,11 @@ from service.api import calibrating, validation
 from service.api.evaluating import prepared
 from service.api.problems import ProblemError, at
 from service.api.provenance import provenance
-from service.api.request_workloads import InferenceWorkload
+from service.api.request_workloads import (
+    FinetuningWorkload,
+    InferenceWorkload,
+    TrainingWorkload,
+)
 from service.api.requests import EstimateRequest
 from service.api.resolve import models, training
 from service.api.resolve.accounting import accounting
@@ -32,7 +37,9 @@ from service.api.sweep_columns import GETTERS, STANDARD, named
 from service.api.sweep_models import SweepRequest, SweepResponse
 from service.catalog.snapshot import Snapshot
 from service.core import estimate as core
+from service.core.finetuning import OBJECTIVES
 from service.core.numeric import FloatArray
+from service.core.rollouts import Beside
 from service.core.sweep import Grid, Numbers, Point, sweep
 
 MOST_CELLS = 5_000_000
@@ -122,7 +129,7 @@ def _divide_evenly(request: SweepRequest, counts: Sequence[int | float]) -> bool
     if layout is None or varied or workload is None or isinstance(workload, InferenceWorkload):
         return False
     batch = workload.global_batch_size
-    if batch is None or layout.expert is not None:
+    if batch is None or layout.expert is not None or _generates(workload):
         return False
     replica = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
     micro = workload.micro_batch_size or 1
@@ -130,6 +137,12 @@ def _divide_evenly(request: SweepRequest, counts: Sequence[int | float]) -> bool
         count >= replica and count % replica == 0 and batch % (micro * count // replica) == 0
         for count in counts
     )
+
+
+def _generates(workload: TrainingWorkload) -> bool:
+    """Whether a step generates its samples, in a time that its devices decide."""
+    objective = workload.objective if isinstance(workload, FinetuningWorkload) else None
+    return objective is not None and OBJECTIVES[objective].rollout
 
 
 def _check_work(request: SweepRequest, axes: Sequence[Axis], pointers: Sequence[str]) -> None:
@@ -163,13 +176,25 @@ def _grid(request: SweepRequest, axes: Sequence[Axis], snapshot: Snapshot, ledge
     return Grid(
         tuple(len(axis.values) for axis in axes),
         tuple(i for i, axis in enumerate(axes) if axis.target is None),
-        points,
+        _alike(points),
         [
             Numbers(i, axis.target, [float(value) for value in axis.values])
             for i, axis in enumerate(axes)
             if axis.target is not None
         ],
     )
+
+
+def _alike(points: Sequence[Point | None]) -> Sequence[Point | None]:
+    """The points, with the items of a step in all of them where one has them."""
+    if all(point is None or point.prepared.beside is None for point in points):
+        return points
+    return [
+        point
+        if point is None or point.prepared.beside is not None
+        else point._replace(prepared=replace(point.prepared, beside=Beside()))
+        for point in points
+    ]
 
 
 def _first_numbers(body: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:

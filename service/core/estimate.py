@@ -19,6 +19,7 @@ from service.core.hardware import Accelerator, Device
 from service.core.memory import MemoryParts, MemoryTable
 from service.core.numeric import Number, maximum, minimum, where
 from service.core.parallelism import Kernels, Layout
+from service.core.rollouts import Beside, StepItems, step_items
 from service.core.spending import ALONE, Accounting, Draw, Site, Spending, spending
 from service.core.throughput import Coefficients, Stages, StateBytes, StepTime
 from service.core.uncertainty import Interval, product, relative
@@ -55,6 +56,8 @@ class Prepared:
     memory_factor: Number = 1.0
     time_factor: Number = 1.0
     """What a cluster's own runs multiply the peak and the step by."""
+    beside: Beside | None = None
+    """What the objective adds to a step; None where one sequence a sample is trained."""
 
 
 @lru_cache(maxsize=1024)
@@ -140,6 +143,7 @@ class Estimate(Spending):
     """FITS, AT_RISK or DOES_NOT_FIT."""
     step: StepTime
     step_seconds: Interval
+    step_items: StepItems
     tokens_per_second_per_device: Interval
     model_flops_utilization: Interval
     wall_clock_seconds: Interval
@@ -167,16 +171,16 @@ def evaluate(
     """
     parts, stage = held or worst_memory(job, layout)
     peak = relative(parts.peak * job.memory_factor, *job.memory_bounds)
-    step = throughput.step(job.work, job.state_bytes, layout, job.device, job.coefficients)
-    seconds = relative(step.total_seconds * job.time_factor, *job.time_bounds)
-    batch = layout.global_batch_size
+    step, items = timed(job, layout)
+    seconds = items.total
+    sequences, models, repeated = _work(job)
+    batch = layout.global_batch_size * sequences
     step_tokens = batch * job.tokens_per_sample
     at_peak = layout.devices * job.device.peak_flops
-    utilization = minimum_of(seconds.inverse(batch * job.sample_flops / at_peak), 1.0)
+    utilization = minimum_of(seconds.inverse(batch * models * job.sample_flops / at_peak), 1.0)
     steps = tokens / step_tokens
     wall_clock = product(seconds, throughput.billed_factor(layout, job.device)).times(steps)
     hours = wall_clock.times(layout.devices / 3600.0)
-    repeated = job.recomputed_flops / maximum(job.sample_flops, 1.0)  # a norm alone has no FLOPs
     draw = Draw(
         job.envelope,
         minimum_of(utilization.times(1.0 + repeated), 1.0),
@@ -193,12 +197,39 @@ def evaluate(
         admission=admission(peak, job.device.memory_bytes),
         step=step,
         step_seconds=seconds,
+        step_items=items,
         tokens_per_second_per_device=seconds.inverse(step_tokens / layout.devices),
         model_flops_utilization=utilization,
         wall_clock_seconds=wall_clock,
         device_hours=hours,
         draw=draw,
         **vars(spending(hours, draw, site, usd_per_device_hour, accounting)),
+    )
+
+
+def _work(job: Prepared) -> tuple[Number, Number, Number]:
+    """Sequences of a sample and models trained; FLOPs that train nothing over those that do."""
+    repeated = job.recomputed_flops / maximum(job.sample_flops, 1.0)  # a norm alone has no FLOPs
+    beside = job.beside
+    if beside is None:
+        return 1.0, 1.0, repeated
+    passed = beside.forward * beside.forward_share / (beside.sequences * beside.models)
+    return beside.sequences, beside.models, repeated + (1.0 + repeated) * passed
+
+
+def timed(job: Prepared, layout: Layout) -> tuple[StepTime, StepItems]:
+    """Seconds of training the sequences of a step once, and of all that a step consists of."""
+    beside = job.beside
+    at = layout if beside is None else beside.layout(layout)
+    step = throughput.step(job.work, job.state_bytes, at, job.device, job.coefficients)
+    seconds = relative(step.total_seconds * job.time_factor, *job.time_bounds)
+    if beside is None:
+        return step, StepItems(seconds, seconds)
+    forward = beside.forward_seconds(step, layout) * job.time_factor
+    return step, step_items(
+        seconds.times(beside.models),
+        relative(forward, *job.time_bounds),
+        beside.rollout,
     )
 
 

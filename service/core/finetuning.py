@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Dropout, Linear, Operator, Parameter, Split
@@ -45,6 +46,7 @@ class Adapters:
     """Modules trained in full beside their frozen originals (PEFT's `modules_to_save`)."""
 
 
+@lru_cache(maxsize=64)
 def adapted(network: Network, adapters: Adapters) -> Network:
     """The network with its own weights frozen and adapters beside the targets.
 
@@ -141,20 +143,31 @@ class Objective:
     """Frozen copies that remain where the policy is an adapter on a shared base."""
     rollout: bool = False
     """Generates while training, and holds a cache for it."""
+    trained_sequences: float = 1.0
+    """Sequences of one sample that each trained model runs forward and backward."""
+    forward_sequences: float = 0.0
+    """Sequences of one sample that run forward only, over all models of the policy's size."""
 
 
 OBJECTIVES: Mapping[str, Objective] = {
     "sft": Objective(),
-    "dpo": Objective(frozen_copies=1.0, sequences=2.0),
-    "dpo-precomputed": Objective(sequences=2.0),
-    "kto": Objective(frozen_copies=1.0, sequences=2.0),
-    "orpo": Objective(sequences=2.0),
-    "simpo": Objective(sequences=2.0),
-    "ppo": Objective(frozen_copies=2.0, trained_copies=1.0, adapter_copies=1.0, rollout=True),
-    "grpo": Objective(frozen_copies=2.0, adapter_copies=1.0, rollout=True),
-    "grpo-no-reference": Objective(frozen_copies=1.0, adapter_copies=1.0, rollout=True),
+    "dpo": Objective(1.0, sequences=2.0, trained_sequences=2.0, forward_sequences=2.0),
+    "dpo-precomputed": Objective(sequences=2.0, trained_sequences=2.0),
+    "kto": Objective(1.0, sequences=2.0, forward_sequences=3.0),
+    "orpo": Objective(sequences=2.0, trained_sequences=2.0),
+    "simpo": Objective(sequences=2.0, trained_sequences=2.0),
+    "ppo": Objective(2.0, 1.0, adapter_copies=1.0, rollout=True, forward_sequences=4.0),
+    "grpo": Objective(2.0, adapter_copies=1.0, rollout=True, forward_sequences=2.0),
+    "grpo-no-reference": Objective(1.0, adapter_copies=1.0, rollout=True, forward_sequences=1.0),
 }
 """PPO: reference, reward and critic, all of the policy's size, and it generates with the policy
 itself. GRPO: reference and a rollout copy (an inference engine beside the trainer); without a
 reference where its KL weight is 0. An adapter is its own reference when switched off. Preference
-objectives run the chosen and the rejected answer together."""
+objectives run the chosen and the rejected answer together.
+
+Forward only: DPO's reference sees both answers (Rafailov et al. 2023, arXiv 2305.18290, equation
+7), unless its log-probabilities were computed once before. KTO trains one answer and runs another
+prompt's answer through the policy, and the reference sees both (Ethayarajh et al. 2024, arXiv
+2402.01306, section 4.1). PPO's samples pass through the policy, the reference, the reward model
+and the critic (Ouyang et al. 2022, arXiv 2203.02155), GRPO's through policy and reference, with
+rewards that take no model (Shao et al. 2024, arXiv 2402.03300, section 4.1)."""

@@ -49,6 +49,7 @@ WHY = {
     "lora_rank": "usual for adapters",
     "lora_targets": "all linear layers but the head",
     "objective": "supervised fine-tuning",
+    "prompt_tokens": "a quarter of a sample; the rest is generated",
     "method": "adapters, the cheapest that is usual",
     "base_format": "NF4 with double quantisation, as QLoRA does",
 }
