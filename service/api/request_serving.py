@@ -8,8 +8,8 @@ from pydantic import Field
 
 from service.api.bounded import ApiModel, Real
 
-Rate = Annotated[Real, Field(gt=0, le=1e7)]
-"""Requests a second."""
+Rate = Annotated[Real, Field(ge=1e-6, le=1e7)]
+"""Requests a second; the least is one in eleven days."""
 PeakToMean = Annotated[Real, Field(ge=1, le=1_000)]
 Seconds = Annotated[Real, Field(gt=0, le=1e6)]
 

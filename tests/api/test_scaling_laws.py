@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 import numpy as np
 
 TRUTH = {
@@ -73,3 +74,12 @@ def test_the_constants_of_a_fit_are_a_law_to_ask_with(client: httpx.Client) -> N
     body = {"budget": {"kind": "flops", "value": 1e22}, "law": law}
     answer = client.post("/compute-optimal", json=body).json()
     assert 6e9 < answer["optimum"]["parameters"]["value"] < 1.3e10
+
+
+@pytest.mark.parametrize("field", ["parameters", "tokens", "loss"])
+def test_a_run_of_next_to_nothing_is_no_run(client: httpx.Client, field: str) -> None:
+    """Such numbers overflow in a fit."""
+    found = [run | {field: 5e-324} for run in runs(0.002)]
+    response = client.post("/scaling-laws/fit", json={"runs": found})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"].endswith(field)

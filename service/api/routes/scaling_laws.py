@@ -25,7 +25,7 @@ from service.core.scaling_laws.laws import LAWS
 
 router = APIRouter(prefix="/scaling-laws", tags=["estimates"])
 MOST_RUNS = 2_000
-_COUNT = Annotated[Real, Field(gt=0, le=1e21)]
+_COUNT = Annotated[Real, Field(ge=1, le=1e21)]
 
 
 class FittedSection(ApiModel):
@@ -64,7 +64,7 @@ class TrainingRun(ApiModel):
 
     parameters: _COUNT
     tokens: _COUNT
-    loss: Annotated[Real, Field(gt=0, le=100, description="Final loss in nats a token.")]
+    loss: Annotated[Real, Field(ge=0.01, le=100, description="Final loss in nats a token.")]
 
 
 class FitRequest(ApiModel):
