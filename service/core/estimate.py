@@ -265,7 +265,8 @@ def admission(peak: Interval, capacity: Number) -> Number:
 
 def minimum_of(interval: Interval, limit: float) -> Interval:
     """The interval with nothing above the limit."""
-    return Interval(*(minimum(bound, limit) for bound in interval))
+    value, low, high = interval
+    return Interval(minimum(value, limit), minimum(low, limit), minimum(high, limit))
 
 
 def limited_by(parts: MemoryParts) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from service.core.numeric import Number, maximum, minimum, where
 
@@ -36,17 +37,17 @@ class Layout:
     searched: Number = 0.0
     """1 where nobody gave the layout and the fastest one found stands for it."""
 
-    @property
+    @cached_property
     def data(self) -> Number:
         """The data-parallel degree."""
         return self.devices / (self.tensor * self.pipeline * self.context)
 
-    @property
+    @cached_property
     def micro_batches(self) -> Number:
         """Micro-batches that one pipeline runs for an optimizer step."""
         return maximum(self.global_batch_size / (self.micro_batch_size * self.data), 1.0)
 
-    @property
+    @cached_property
     def shards(self) -> Number:
         """Ways that ZeRO divides the dense states.
 
@@ -54,12 +55,12 @@ class Layout:
         """
         return self._limited(self.data * self.context)
 
-    @property
+    @cached_property
     def expert_ways(self) -> Number:
         """Ways that the expert weights are divided by model parallelism."""
         return self.expert * self.expert_tensor
 
-    @property
+    @cached_property
     def expert_shards(self) -> Number:
         """Ways that ZeRO divides the expert states: the ranks that hold the same experts."""
         ranks = self.devices / self.pipeline

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from service.core.architecture.operators import Attention, Embedding, Linear, Operator, Weight
@@ -137,7 +138,7 @@ class Network:
         """Leaves that stand in no layer: embeddings, final norm, head."""
         return tuple(leaf for leaf in self.leaves() if leaf.first_layer is None)
 
-    @property
+    @cached_property
     def layers(self) -> int:
         """How many layers can be put on pipeline stages."""
         return sum(group.count for group in self.layer_groups())
@@ -150,6 +151,13 @@ class Network:
         after the last on the last; leaves outside the layers count once. Layers that share their
         weights hold them once a stage. Equal layers count together, wherever they stand.
         """
+        known = self.__dict__.setdefault("_stages", {})
+        if (pipeline, index) not in known:
+            known[pipeline, index] = self._staged(pipeline, index)
+        found: tuple[tuple[Placed, int], ...] = known[pipeline, index]
+        return found
+
+    def _staged(self, pipeline: int, index: int) -> tuple[tuple[Placed, int], ...]:
         counts: dict[int, tuple[tuple[Placed, ...], int]] = {}
         for leaves, count in self.runs(pipeline, index):
             _, before = counts.get(id(leaves), (leaves, 0))

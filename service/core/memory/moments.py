@@ -3,7 +3,7 @@
 Backward frees activations and makes gradients. Where gradients are made as they are needed, the
 largest moment lies at the loss, at the layer that runs backward first or last in a run of equal
 layers, or when all gradients exist; which one depends on the batch. The candidates that can win
-at some batch are kept, always `COUNT` of them so that tables stack.
+at some batch are kept, at most `COUNT` of them.
 """
 
 from __future__ import annotations
@@ -203,6 +203,8 @@ def _winners(candidates: list[Moment]) -> tuple[Moment, ...]:
     for _ in range(COUNT - 2):
         together = np.maximum(sizes, reached)
         best = int((1.0 - together / goal).sum(axis=1).argmin())
+        if (together[best] == reached).all():
+            break
         reached = together[best]
         chosen.append(candidates[best])
     return tuple(chosen)

@@ -13,7 +13,6 @@ from service.core.formats import formats
 from service.core.memory import saved, states
 from service.core.memory.calibration import coefficients, folded
 from service.core.memory.moments import (
-    COUNT,
     Layers,
     Moment,
     Site,
@@ -110,7 +109,7 @@ def from_parameters(table: ParameterTable, kernels: Kernels) -> MemoryTable:
     end = Moment(nothing, held.gradients)
     heads = table.held.key_value_heads
     kept = (nothing,) * 4
-    return MemoryTable(held, *kept, (end,) * COUNT, heads, *_switches(kernels))
+    return MemoryTable(held, *kept, (end,), heads, *_switches(kernels))
 
 
 def _sum(runs: list[Layers]) -> Saved:

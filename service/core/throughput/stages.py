@@ -18,7 +18,7 @@ class Stages(NamedTuple):
     """The work of a pipeline for samples of one length; floats, or arrays once stacked."""
 
     whole: Work
-    """The sum over all stages."""
+    """The sum over all stages; of one stage, that one."""
     slowest: tuple[Work, ...]
     """The stages of which one is the slowest."""
     key_value_heads: Number
@@ -68,10 +68,11 @@ def _exceeds(a: WorkTable, b: WorkTable) -> bool:
 def stages(network: Network, kernels: Kernels, pipeline: int, sequence_length: float) -> Stages:
     """The stages of a job, for samples of that length."""
     whole = table(network, kernels)
-    slowest = stage_tables(network, kernels, pipeline)
+    found = stage_tables(network, kernels, pipeline)
+    slowest = tuple(stage.at(sequence_length) for stage in found)
     return Stages(
-        whole.at(sequence_length),
-        tuple(stage.at(sequence_length) for stage in slowest),
+        slowest[0] if pipeline == 1 else whole.at(sequence_length),
+        slowest,
         whole.key_value_heads,
         max(_expert_copies(network), 1.0),
     )

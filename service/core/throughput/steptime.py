@@ -117,12 +117,12 @@ def step(
     rates = _rates(stages.expert_copies, layout, device, fitted, links)
     heads = minimum(layout.tensor, stages.key_value_heads)
     slow = _slowest([_stage(work, heads, layout, rates, fitted) for work in stages.slowest])
-    total = _stage(stages.whole, heads, layout, rates, fitted)
+    total_seconds = _all_stages(stages, slow[0], heads, layout, rates, fitted)
     states = _slowest(
         [_states(w, kernels_bytes, layout, device, fitted, links) for w in stages.slowest]
     )
     micro_batches = layout.micro_batches
-    bubble = maximum(total[0] - slow[0], 0.0) / layout.interleave
+    bubble = maximum(total_seconds - slow[0], 0.0) / layout.interleave
     _, kernels, tensor, context, expert, send = [part * micro_batches for part in slow]
     _, reduced, gathered, optimizer = states
     data = _beside(slow[0], fitted.data_exposure * reduced) + micro_batches * _beside(
@@ -213,6 +213,20 @@ def _stage(
     host = work.kernels * fitted.launch_seconds
     seconds = sqrt(busy * busy + host * host)
     return seconds, kernels + (seconds - busy), reduced, context, exchanged, sent
+
+
+def _all_stages(
+    stages: Stages,
+    slowest_seconds: Number,
+    heads: Number,
+    layout: Layout,
+    rates: _Rates,
+    fitted: Coefficients,
+) -> Number:
+    """Seconds of one micro-batch on all stages; those of the slowest where it is the only one."""
+    if stages.whole is stages.slowest[0]:
+        return slowest_seconds
+    return _stage(stages.whole, heads, layout, rates, fitted)[0]
 
 
 def _states(
