@@ -22,10 +22,21 @@ LARGEST = 65_536
 
 
 class Answer(NamedTuple):
-    """An answer and its JSON, which is written once."""
+    """An answer as JSON, which is written once.
 
-    model: EstimateResponse
+    A remembered one is no more than that: the hundreds of objects of each model would have to be
+    looked through whenever Python looks for garbage.
+    """
+
     json: bytes
+    admission: str
+    """Of the verdict; `none` without one."""
+    fresh: EstimateResponse | None = None
+
+    @property
+    def model(self) -> EstimateResponse:
+        """The answer itself."""
+        return self.fresh or EstimateResponse.model_validate_json(self.json)
 
 
 class Answers:
@@ -44,8 +55,10 @@ class Answers:
         found = self._remembered(key, catalog)
         if found is None:
             model = work()
-            found = Answer(model, model.model_dump_json().encode())
+            admission = model.verdict.admission if model.verdict else "none"
+            found = Answer(model.model_dump_json().encode(), admission)
             self._keep(key, catalog, found)
+            return found._replace(fresh=model)
         return found
 
     def _remembered(self, key: str, catalog: str) -> Answer | None:

@@ -7,13 +7,14 @@ from service.api.resolve.ledger import Ledger
 from service.core.carbon import LIFETIME_UTILIZATION, LIFETIME_YEARS
 from service.core.spending import Accounting
 
+_ALONE = AccountingSpec()
 _LIFETIME = "as in cloud-carbon-footprint"
 _IN_USE = "an assumption; embodied emissions are spread over the hours in use"
 
 
 def accounting(spec: AccountingSpec | None, ledger: Ledger) -> Accounting:
     """The accounting of a request; nothing beside the run itself unless it says so."""
-    given = spec or AccountingSpec()
+    given = spec or _ALONE
     if given.programme_factor is not None:
         ledger.assume("/accounting/programme_factor", given.programme_factor, "request")
     if given.idle_device_hours is not None:

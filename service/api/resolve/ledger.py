@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from service.api.responses import Assumption, Warned
@@ -28,7 +29,8 @@ class Ledger:
 
     def assume(self, name: str, value: Any, origin: Origin, source: str | None = None) -> None:
         """Record a value. `name` is the field of the request that would change it."""
-        self.assumptions.append(Assumption(field=name, value=value, origin=origin, source=source))
+        made = _remembered if isinstance(value, _NAMES) else _assumption
+        self.assumptions.append(made(name, value, origin, source))
 
     def choose(self, name: str, given: Any, default: Any, source: str) -> Any:
         """The given value or, recorded as such, the default."""
@@ -54,3 +56,12 @@ class Ledger:
     def _add(self, warning: Warned) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
+
+
+def _assumption(name: str, value: Any, origin: Origin, source: str | None) -> Assumption:
+    return Assumption(field=name, value=value, origin=origin, source=source)
+
+
+_remembered = lru_cache(maxsize=1024, typed=True)(_assumption)
+_NAMES = (str, int)
+"""Values that one answer after the other has alike: names, degrees, switches."""

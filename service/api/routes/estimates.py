@@ -38,9 +38,7 @@ def answered(request: Request, body: EstimateRequest) -> Answer:
     """The estimate of one request, counted."""
     context = _context(request)
     answer = answers(request).answer(body, context.id, lambda: estimate(body, context))
-    verdict = answer.model.verdict
-    admission = verdict.admission if verdict else "none"
-    metrics(request).estimate(body.model.kind, admission)
+    metrics(request).estimate(body.model.kind, answer.admission)
     return answer
 
 
@@ -94,7 +92,8 @@ async def post_carbon(request: Request, body: EstimateRequest) -> CarbonResponse
 
 
 def _cut(answer: Answer, model: type[Any]) -> dict[str, Any]:
-    return {name: getattr(answer.model, name) for name in model.model_fields}
+    whole = answer.model
+    return {name: getattr(whole, name) for name in model.model_fields}
 
 
 @router.post("/estimate/batch", name="estimate_batch", summary="Many unlike requests")
