@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import httpx
-import pytest
 import numpy as np
+import pytest
 
 TRUTH = {
     "irreducible": 1.8172,
