@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -14,6 +15,8 @@ from typing import Any
 
 from service import settings
 
+KEY = settings.PREFIX + "KEY"
+"""The variable that holds the secret that is sent to a server."""
 QUESTIONS = {
     "estimate": "everything that can be said of a job",
     "parameters": "exact parameter counts",
@@ -43,7 +46,7 @@ def ask(found: settings.Settings, options: argparse.Namespace) -> int:
     text = sys.stdin.read() if options.request == "-" else Path(options.request).read_text("utf-8")
     body, path = request_of(text), f"/{options.verb}"
     if options.server:
-        status, answer = sent("POST", options.server.rstrip("/") + path, body, {})
+        status, answer = sent("POST", options.server.rstrip("/") + path, body, authorization())
     else:
         from service.api.inprocess import answered
 
@@ -70,10 +73,16 @@ def request_of(text: str) -> bytes:
     return json.dumps(given).encode()
 
 
+def authorization() -> dict[str, str]:
+    """The header with the caller's key, where there is one."""
+    key = os.environ.get(KEY)
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def sent(
     method: str, url: str, body: bytes | None, headers: Mapping[str, str]
 ) -> tuple[int, bytes]:
-    """The status and body that a server answers a JSON request with."""
+    """The status and body that a server answers a request with, JSON unless a header says."""
     request = urllib.request.Request(
         url, body, {"Content-Type": "application/json", **headers}, method=method
     )

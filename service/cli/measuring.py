@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from service import settings
-from service.cli.asking import sent
+from service.cli.asking import KEY, authorization, sent
 from service.measure import Ask, AskError, Case, MeasureError, Setup, cases, config_of, observed
 from service.measure.cases import MODELS
 from service.measure.comparing import HEAD, compared, post, submission
-
-KEY = settings.PREFIX + "KEY"
+from service.measure.devices import looks_like
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,6 +68,8 @@ def _one(ask: Ask, case: Case, cluster: str | None, moment: str) -> None:
         print(row.line(), flush=True)
     if seen.allocated_bytes and seen.reserved_bytes:
         print(f"  allocated {seen.allocated_bytes:.4g}, reserved {seen.reserved_bytes:.4g} bytes")
+    if case.setup.device == "cuda" and not looks_like(seen.device, case.setup.accelerator):
+        print(f"  this is {seen.device}; the estimate is for {case.setup.accelerator}")
     if seen.watts:
         print(f"  the board drew {seen.watts:.0f} W")
     if cluster:
@@ -77,12 +77,9 @@ def _one(ask: Ask, case: Case, cluster: str | None, moment: str) -> None:
 
 
 def _server(url: str) -> Ask:
-    key = os.environ.get(KEY)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-
     def ask(method: str, path: str, body: Any) -> tuple[int, Any]:
         data = None if body is None else json.dumps(body).encode()
-        status, answer = sent(method, url.rstrip("/") + path, data, headers)
+        status, answer = sent(method, url.rstrip("/") + path, data, authorization())
         return status, json.loads(answer)
 
     return ask

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import httpx
 import pytest
 
+from service.cli import main
 from tests.api.secrets import WRITE, bearer
+from tests.api.test_catalog_routes import region
 
 CSV = bearer(WRITE) | {"content-type": "text/csv"}
 
@@ -43,3 +48,19 @@ def test_an_import_needs_a_key_and_a_media_type(keyed: httpx.Client) -> None:
     answer = keyed.post("/import/prices", content="x", headers=bearer(WRITE) | plain)
     assert answer.status_code == 415
     assert keyed.post("/import/wishes", content="x", headers=CSV).status_code == 422
+
+
+def test_the_command_line_imports_into_a_running_service(
+    keyed_url: str, keyed: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "regions.json"
+    path.write_text(json.dumps([region() | {"name": "country/qq", "title": "Q"}]))
+    words = ["import", "regions", str(path), "--server", keyed_url]
+    assert main(words) == 2, "no key was sent"
+    monkeypatch.setenv("MODEL_SIZING_KEY", WRITE)
+    assert main([*words, "--dry-run"]) == 0
+    assert keyed.get("/regions/country/qq").status_code == 404
+    assert main(words) == 0
+    assert keyed.get("/regions/country/qq").json()["title"] == "Q"
+    path.write_text(json.dumps([region() | {"name": "country/qr", "title": 5}]))
+    assert main(words) == 2
