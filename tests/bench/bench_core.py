@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -36,6 +37,9 @@ def run() -> Iterator[Figure]:
         "one full estimate, architecture cached", one_estimate() * 1e6, "us", "at most 100"
     )
     yield Figure("first sight of a config, whole estimate", first_sight() * 1e3, "ms", "at most 2")
+    for family in ("mixtral", "deepseek_v3", "gemma2", "qwen3_next", "bert", "t5"):
+        seconds = first_sight({"model_type": family})
+        yield Figure(f"first sight of a config, {family}", seconds * 1e3, "ms")
     yield from _sweep(network, accelerator)
     yield from _search()
 
@@ -57,16 +61,16 @@ def _estimated(network: Any, accelerator: Any, tokens: float) -> None:
     sizing.verdict(8.0e9, tokens)
 
 
-_widths = count(14_336, 64)
+_sizes = count(32_000, 64)
 
 
-def first_sight(layers: int = 32) -> float:
+def first_sight(config: dict[str, Any] = LLAMA) -> float:
     """CPU seconds of a config whose like was never seen: built, folded and estimated."""
     accelerator = reference.accelerator("h100-sxm")
 
     def one() -> None:
-        config = LLAMA | {"intermediate_size": next(_widths), "num_hidden_layers": layers}
-        _estimated(registry.build(config), accelerator, 1e12)
+        network = registry.build(config | {"vocab_size": next(_sizes)})
+        _estimated(network, accelerator, 1e12)
 
     return cpu_seconds(one, 10)
 
@@ -133,16 +137,18 @@ def _dense(point: sweep.Point, rows: int) -> sweep.Grid:
 
 
 def _search() -> Iterator[Figure]:
-    question = search.Question(
-        reference.network("llama-3.1-405b"),
-        Kernels(),
-        reference.accelerator("h100-sxm"),
-        8192.0,
-        16_384.0,
-    )
+    network, accelerator = reference.network("llama-3.1-405b"), reference.accelerator("h100-sxm")
+    question = search.Question(network, Kernels(), accelerator, 8192.0, 16_384.0)
     space = search.usual_space(question, 16_384)
     terms = search.Terms(15.6e12, SITE, 2.5)
     considered = search.search(question, terms, space).considered
     seconds = cpu_seconds(lambda: search.search(question, terms, space), 3)
     what = f"layouts of 405B on 16,384 devices ({considered:,})"
     yield Figure(what, seconds * 1e3, "ms", "at most 100")
+    names = count()
+
+    def unseen() -> None:
+        other = replace(network, name=f"unseen-{next(names)}")
+        search.search(question._replace(network=other), terms, space)
+
+    yield Figure(f"{what}, a model never seen before", cpu_seconds(unseen) * 1e3, "ms")

@@ -13,7 +13,7 @@ from service.catalog.transfer import import_text
 from service.core import search
 from service.core.parallelism import Kernels
 from tests.bench.bench_catalog import price_list
-from tests.bench.bench_core import SITE, first_sight, row_seconds
+from tests.bench.bench_core import LLAMA, SITE, first_sight, row_seconds
 from tests.bench.figures import Figure, cpu_seconds
 from tests.documents import REQUEST
 
@@ -23,7 +23,11 @@ def run() -> Iterator[Figure]:
     for rows in (1_000, 10_000, 100_000, 1_000_000):
         yield Figure(f"sweep, {rows:,} rows: a row", row_seconds(None, rows) * 1e9, "ns")
     for layers in (8, 32, 128, 512):
-        yield Figure(f"first sight, {layers} layers", first_sight(layers) * 1e3, "ms")
+        yield Figure(
+            f"first sight, {layers} layers",
+            first_sight(LLAMA | {"num_hidden_layers": layers}) * 1e3,
+            "ms",
+        )
     yield from _layouts()
     yield from _catalog()
 
