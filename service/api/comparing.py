@@ -15,7 +15,7 @@ from service.api.alternative_models import (
 )
 from service.api.estimating import Context, estimate
 from service.api.estimating_serving import job_of
-from service.api.problems import ProblemError, at
+from service.api.problems import ProblemError, at, within
 from service.api.provenance import provenance
 from service.api.request_models import CatalogModel
 from service.api.request_serving import LatencySpec
@@ -31,6 +31,8 @@ from service.core.candidates import Candidate, Need
 from service.core.serving import ServingJob
 from service.core.serving.fleet import Target, Traffic
 
+INNER = "/request"
+"""Where the body holds the request of the model in use."""
 ESCALATED = 0.3
 _WHY_ESCALATED = "an example: only your own traffic tells; see break_even_escalated_share"
 _WHY_FREE = "conversions without training take minutes on one device"
@@ -38,12 +40,15 @@ _WHY_FREE = "conversions without training take minutes on one device"
 
 def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesResponse:
     """The options side by side. Raises ProblemError."""
-    ledger = Ledger()
+    ledger, inner = Ledger(), Ledger()
     if body.request.as_of:
         snapshot = snapshot.as_of(body.request.as_of)
-    network = _network(body, snapshot, ledger)
-    around = surroundings(snapshot, body.request, ledger)
-    job = _job(body, network, ledger)
+    _check(body)
+    with within(INNER):
+        network = _network(body, snapshot, inner)
+        around = surroundings(snapshot, body.request, inner)
+        job = _job(body, network, inner)
+    ledger.copy_below(INNER, inner.entries())
     need = _need(body, job, around)
     known = candidates.in_use(body, snapshot, network)
     name = f"{known.name or 'the model in use'} {job.weights}"
@@ -74,16 +79,24 @@ def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesRespons
     )
 
 
-def _network(body: AlternativesRequest, snapshot: Snapshot, ledger: Ledger) -> Network:
+def _check(body: AlternativesRequest) -> None:
+    """Refuse what a comparison has no use for. Raises ProblemError."""
     inner = body.request
     if not isinstance(inner.workload, InferenceWorkload):
-        raise at("invalid-request", "/request/workload", "send an inference workload")
+        raise at("invalid-request", f"{INNER}/workload", "send an inference workload")
     if inner.layout is not None:
-        raise at("invalid-request", "/request/layout", "leave layout out: it is what is sought")
-    found = models.resolve(snapshot, inner.model, ledger)
+        detail = "leave layout out: it is what is sought"
+        raise at("invalid-request", f"{INNER}/layout", detail)
+    if inner.workload.draft is not None:
+        detail = "leave draft out: options are compared as they decode by themselves"
+        raise at("invalid-request", f"{INNER}/workload/draft", detail)
+
+
+def _network(body: AlternativesRequest, snapshot: Snapshot, ledger: Ledger) -> Network:
+    found = models.resolve(snapshot, body.request.model, ledger)
     if not isinstance(found, Network) or not (found.causal and found.tokens and found.heads()):
         detail = "alternatives need the architecture of a model that generates text"
-        raise at("invalid-request", "/request/model", detail)
+        raise at("invalid-request", "/model", detail)
     return found
 
 

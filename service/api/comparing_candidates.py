@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from service.api.alternative_models import AlternativesRequest, CandidateSpec
-from service.api.problems import at
+from service.api.problems import at, within
 from service.api.request_models import CatalogModel, HuggingFaceModel
 from service.api.resolve import models
 from service.api.resolve.ledger import Ledger
@@ -87,7 +87,9 @@ def alternatives(
         if weights != current.weights
     ]
     found += [_smaller(current, one) for one in below]
-    found += [_own(spec, current, snapshot) for spec in body.candidates or ()]
+    found += [
+        _own(place, spec, current, snapshot) for place, spec in enumerate(body.candidates or ())
+    ]
     found += _beside(found, [known, *below], current, formats, ledger)
     return list({one.name: one for one in found if one.name != current.name}.values())
 
@@ -103,12 +105,13 @@ def _smaller(current: Candidate, one: Relative) -> Candidate:
     )
 
 
-def _own(spec: CandidateSpec, current: Candidate, snapshot: Snapshot) -> Candidate:
+def _own(place: int, spec: CandidateSpec, current: Candidate, snapshot: Snapshot) -> Candidate:
     """A candidate that the caller names."""
-    network = models.resolve(snapshot, spec.model, Ledger())
+    with within(f"/candidates/{place}"):
+        network = models.resolve(snapshot, spec.model, Ledger())
     if not isinstance(network, Network) or not (network.causal and network.tokens):
         detail = f"{spec.name}: an alternative needs an architecture that generates text"
-        raise at("invalid-request", "/candidates", detail)
+        raise at("invalid-request", f"/candidates/{place}/model", detail)
     return replace(
         current,
         name=spec.name,

@@ -9,7 +9,7 @@ from service.api import fleets, levers, limits, mapping, mapping_serving, storin
 from service.api.problems import at
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
-from service.api.resolve import defaults, places, prices, realisable
+from service.api.resolve import defaults, drafts, places, prices, realisable
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
 from service.api.response_spending import Price
@@ -24,6 +24,7 @@ from service.core.hardware import Accelerator
 from service.core.kv_cache import CACHE_FORMATS
 from service.core.numeric import Number
 from service.core.parallelism import Layout
+from service.core.serving import Draft
 from service.core.serving.composition import ServingEstimate, ServingJob, estimate
 from service.core.uncertainty import Interval
 from service.core.weight_formats import UnknownFormat
@@ -61,9 +62,9 @@ def sections(
     price = prices.price(
         snapshot, request.pricing, accelerator.name, day, ledger, here=place.region
     )
-    job, answer = _answered(request, network, accelerator, workload, ledger)
-    if answer.level != "pair":
-        ledger.warn(f"serving-not-calibrated-{answer.level}", LEVELS[answer.level])
+    draft = drafts.draft(workload.draft, network, snapshot, ledger)
+    job, answer = _answered(request, network, accelerator, draft, ledger)
+    _explain(answer, ledger)
     usd = None if price is None else price.usd_per_device_hour
     watts = _watts(accelerator, answer)
     speed = answer.output_tokens_per_second
@@ -79,6 +80,13 @@ def sections(
         "verdict": _verdict(request, network, accelerator, (job, answer), price, ledger),
         "layout": _layout(job),
     }
+
+
+def _explain(answer: ServingEstimate, ledger: Ledger) -> None:
+    if answer.level != "pair":
+        ledger.warn(f"serving-not-calibrated-{answer.level}", LEVELS[answer.level])
+    if answer.drafting is not None and answer.drafting.speed_ratio < 1.0:
+        ledger.warn("draft-does-not-pay", "at this acceptance and load the draft costs time")
 
 
 def _fleet(
@@ -105,11 +113,12 @@ def _answered(
     request: EstimateRequest,
     network: Network,
     accelerator: Accelerator,
-    workload: InferenceWorkload,
+    draft: Draft | None,
     ledger: Ledger,
 ) -> tuple[ServingJob, ServingEstimate]:
     """The job on the given devices, or on the fewest on which it fits."""
-    job = job_of(request, network, workload, ledger)
+    assert isinstance(request.workload, InferenceWorkload)
+    job = replace(job_of(request, network, request.workload, ledger), draft=draft)
     ways = [int(job.tensor)] if _is_given(request) else _ways(network, accelerator)
     for tensor in ways:
         job = _spread(job, tensor)
@@ -226,8 +235,7 @@ def _verdict(
     now, node = _outcome(answer, usd), accelerator.devices_per_node
 
     def attempt(changed: EstimateRequest) -> verdicts.Outcome:
-        assert isinstance(changed.workload, InferenceWorkload)
-        _, after = _answered(changed, network, accelerator, changed.workload, Ledger())
+        _, after = _answered(changed, network, accelerator, job.draft, Ledger())
         return _outcome(after, usd)
 
     changes: list[Change] = []

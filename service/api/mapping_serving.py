@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.api.mapping import maybe, predicted
 from service.api.responses import MemorySection, PerDeviceMemory
-from service.api.serving_models import FleetSection, ServingSection
+from service.api.serving_models import DraftingSection, FleetSection, ServingSection
 from service.core.serving.composition import ServingEstimate
 from service.core.serving.economics import JOULES_PER_KWH
 from service.core.uncertainty import Interval
@@ -59,5 +59,18 @@ def serving(
             joules_per_token.times(grid_gco2e_per_kwh / JOULES_PER_KWH)
         ),
         calibration=answer.level,
+        drafting=_drafting(answer),
         fleet=fleet,
+    )
+
+
+def _drafting(answer: ServingEstimate) -> DraftingSection | None:
+    found = answer.drafting
+    if found is None:
+        return None
+    return DraftingSection(
+        tokens_per_verification=float(found.tokens_per_verification),
+        speed_ratio=float(found.speed_ratio),
+        weights_bytes=float(found.weights_bytes),
+        kv_cache_bytes_per_token=float(found.cache_bytes_per_token),
     )

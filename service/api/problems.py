@@ -8,8 +8,9 @@ pointer (RFC 6901) into the body, or with the name of a query, path or header pa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field
@@ -122,6 +123,20 @@ class ProblemError(Exception):
 def at(kind: str, pointer: str, detail: str, suggestions: Sequence[str] = ()) -> ProblemError:
     """A problem with one field of the body. The detail is one sentence."""
     return ProblemError(kind, detail, (FieldError(detail, pointer, suggestions=suggestions),))
+
+
+@contextmanager
+def within(prefix: str) -> Iterator[None]:
+    """Problems that are raised inside point into the part of the body that `prefix` names."""
+    try:
+        yield
+    except ProblemError as problem:
+        errors = [
+            error if error.pointer is None else replace(error, pointer=prefix + error.pointer)
+            for error in problem.errors
+        ]
+        kind, status = problem.kind, problem.status
+        raise ProblemError(kind, problem.detail, errors, problem.headers, status) from None
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:

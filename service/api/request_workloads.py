@@ -15,7 +15,7 @@ from service.api.bounded import (
     SequenceLength,
     Whole,
 )
-from service.api.request_serving import LoadSpec
+from service.api.request_serving import DraftSpec, LoadSpec
 
 Precision = Literal[
     "fp32", "bf16", "fp16", "bf16-autocast", "fp16-autocast", "bf16-mixed", "fp16-mixed",
@@ -156,6 +156,9 @@ class InferenceWorkload(ApiModel):
     )
     cached_prefix_tokens: PrefixLength | None = Field(
         None, description="Tokens of each prompt that an earlier request left in the cache."
+    )
+    draft: DraftSpec | None = Field(
+        None, description="Speculative decoding: tokens that a draft proposes."
     )
     load: LoadSpec | None = Field(
         None, description="A rate of requests, for which the fewest devices are sought."

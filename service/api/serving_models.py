@@ -33,6 +33,19 @@ class FleetSection(ApiModel):
     kgco2e_per_million_output_tokens: Predicted | None = None
 
 
+class DraftingSection(ApiModel):
+    """What speculative decoding comes to, at the acceptance that the request states."""
+
+    tokens_per_verification: float = Field(
+        description="(1 - a^(n+1)) / (1 - a) for n proposed tokens, each kept with chance a."
+    )
+    speed_ratio: float = Field(
+        description="Decoding against the same without a draft; below 1 it costs time."
+    )
+    weights_bytes: float = Field(description="Of the draft; held beside the model's.")
+    kv_cache_bytes_per_token: float = Field(description="Of the draft.")
+
+
 class ServingSection(ApiModel):
     """What an inference workload gets out of its devices."""
 
@@ -70,4 +83,5 @@ class ServingSection(ApiModel):
     calibration: Literal["pair", "engine", "none"] | None = Field(
         None, description="What was measured: this accelerator with this engine, the engine, none."
     )
+    drafting: DraftingSection | None = Field(None, description="For the workload's draft.")
     fleet: FleetSection | None = Field(None, description="For the workload's load.")

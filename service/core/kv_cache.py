@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -89,6 +89,15 @@ class CacheTable:
     def per_token(self, tensor: Number = 1.0) -> Number:
         """Bytes that one more token adds on one rank while no window is full."""
         return self.latent + sum(g.token_bytes * _share(g.heads, tensor) for g in self.groups)
+
+    def plus(self, other: CacheTable) -> CacheTable:
+        """Both caches together; `other` is of a decoder without cross attention."""
+        return replace(
+            self,
+            groups=(*self.groups, *other.groups),
+            latent=self.latent + other.latent,
+            state=self.state + other.state,
+        )
 
     def sequence(self, tokens: Number, tensor: Number = 1.0, input_tokens: Number = 0.0) -> Number:
         """Bytes of one sequence of that many tokens on one rank: the architecture's minimum."""

@@ -186,3 +186,44 @@ def test_what_cannot_be_compared_is_refused(
     response = client.post("/alternatives", json=BODY | changes)
     assert response.status_code == 422
     assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"model": {"kind": "catalog", "name": "no-such"}}, "/request/model/name"),
+        ({"model": {"kind": "size", "parameters": 10**9}}, "/request/model"),
+        ({"hardware": {"accelerator": "no-such"}}, "/request/hardware/accelerator"),
+        ({"site": {"region": "no-such"}}, "/request/site/region"),
+        (
+            {
+                "workload": {
+                    "kind": "inference",
+                    "draft": {"tokens": 2, "acceptance": 0.5, "relative_cost": 0.1},
+                }
+            },
+            "/request/workload/draft",
+        ),
+    ],
+)
+def test_a_field_of_the_inner_request_is_pointed_at_where_it_stands(
+    client: httpx.Client, changes: dict[str, Any], pointer: str
+) -> None:
+    body = BODY | {"request": BODY["request"] | changes}
+    response = client.post("/alternatives", json=body)
+    assert response.status_code == 422, response.text
+    assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
+
+
+def test_a_field_of_a_candidate_is_pointed_at_where_it_stands(client: httpx.Client) -> None:
+    mine = {"name": "mine", "model": {"kind": "catalog", "name": "gpt-2"}}
+    other = {"name": "other", "model": {"kind": "catalog", "name": "no-such"}}
+    response = client.post("/alternatives", json=BODY | {"candidates": [mine, other]})
+    assert response.status_code == 422
+    assert [e["pointer"] for e in response.json()["errors"]] == ["/candidates/1/model/name"]
+
+
+def test_assumptions_name_the_fields_of_this_body(found: dict[str, Any]) -> None:
+    inner = ("/model", "/workload", "/site", "/hardware", "/pricing")
+    assert not [a["field"] for a in found["assumptions"] if a["field"].startswith(inner)]
+    assert any(a["field"].startswith("/request/") for a in found["assumptions"])

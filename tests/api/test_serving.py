@@ -122,3 +122,55 @@ def test_what_contradicts_itself_is_refused(
     assert response.status_code == 422
     (error,) = response.json()["errors"]
     assert error["pointer"].replace("/inference", "") == pointer.replace("/inference", "")
+
+
+def test_a_draft_speeds_up_what_it_guesses_and_takes_its_memory(client: httpx.Client) -> None:
+    small = {"kind": "catalog", "name": "llama-3.2-1b"}
+    plain = ask(client, concurrency=1)
+    drafted = ask(client, concurrency=1, draft={"tokens": 3, "acceptance": 0.8, "model": small})
+    found = drafted["drafting"]
+    assert plain["drafting"] is None
+    assert found["tokens_per_verification"] == pytest.approx((1 - 0.8**4) / 0.2)
+    assert found["weights_bytes"] == 2 * 1_235_814_400
+    assert found["kv_cache_bytes_per_token"] == 2 * 16 * 8 * 64 * 2
+    seconds = [a["decode_seconds_per_token"]["value"] for a in (plain, drafted)]
+    assert found["speed_ratio"] == pytest.approx(seconds[0] / seconds[1])
+    assert drafted["max_concurrency"] < plain["max_concurrency"]
+    assert drafted["weights_bytes"] == plain["weights_bytes"]
+
+
+def test_a_draft_that_is_never_right_costs_time_and_that_is_said(client: httpx.Client) -> None:
+    body = {
+        "model": {"kind": "catalog", "name": "llama-3.1-8b"},
+        "workload": JOB | {"draft": {"tokens": 4, "acceptance": 0, "relative_cost": 0.2}},
+        "hardware": H100,
+    }
+    (item,) = client.post("/estimate/batch", json={"requests": [body]}).json()["items"]
+    codes = [warning["code"] for warning in item["estimate"]["warnings"]]
+    assert "draft-does-not-pay" in codes
+    assert item["estimate"]["serving"]["drafting"]["tokens_per_verification"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("draft", "pointer"),
+    [
+        ({"model": {"kind": "catalog", "name": "no-such"}}, "/workload/draft/model/name"),
+        ({"model": {"kind": "size", "parameters": 10**9}}, "/workload/draft/model"),
+        ({"model": {"kind": "catalog", "name": "t5-base"}}, "/workload/draft/model"),
+        (
+            {"model": {"kind": "catalog", "name": "gpt-2"}, "weights": "int3"},
+            "/workload/draft/weights",
+        ),
+        ({}, "/workload/inference/draft"),
+        ({"relative_cost": 0.1, "weights": "fp8"}, "/workload/inference/draft"),
+    ],
+)
+def test_a_draft_that_cannot_be_is_refused_at_its_own_field(
+    client: httpx.Client, draft: dict[str, Any], pointer: str
+) -> None:
+    workload = JOB | {"draft": {"tokens": 4, "acceptance": 0.7} | draft}
+    body = {"model": {"kind": "catalog", "name": "gpt-2"}, "workload": workload}
+    response = client.post("/estimate", json=body)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["pointer"].replace("/inference", "") == pointer.replace("/inference", "")

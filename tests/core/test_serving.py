@@ -238,11 +238,28 @@ def test_a_draft_pays_only_where_its_tokens_are_kept() -> None:
     alone = replace(JOB, weights="fp8", concurrency=1.0)
     plain, kept, refused = (
         serving.estimate(large, H200, replace(alone, draft=draft))
-        for draft in (None, Draft(LLAMA, 4.0, 0.9), Draft(LLAMA, 4.0, 0.0))
+        for draft in (None, Draft(4.0, 0.9, LLAMA), Draft(4.0, 0.0, LLAMA))
     )
     speeds = [e.output_tokens_per_second.value for e in (refused, plain, kept)]
     assert speeds == sorted(speeds)
-    assert kept.memory.reserved_bytes - plain.memory.reserved_bytes == 16_060_522_496
+    assert kept.memory.weights_bytes - plain.memory.weights_bytes == 16_060_522_496
+    length = JOB.prompt_tokens + JOB.output_tokens
+    assert kept.memory.cache_bytes - plain.memory.cache_bytes == 131_072 * -(-length // 16) * 16
+    assert kept.max_concurrency < plain.max_concurrency
+
+
+def test_a_draft_without_a_model_costs_what_is_said_and_holds_nothing() -> None:
+    alone = replace(JOB, concurrency=1.0)
+    plain, free, dear = (
+        serving.estimate(LLAMA, H200, replace(alone, draft=draft))
+        for draft in (None, Draft(3.0, 0.5), Draft(3.0, 0.5, relative_cost=1.0))
+    )
+    assert free.memory == dear.memory == plain.memory
+    assert free.drafting is not None
+    assert free.drafting.tokens_per_verification == pytest.approx(1.875)
+    assert 1.0 < free.drafting.speed_ratio < 1.875
+    assert dear.drafting is not None
+    assert dear.drafting.speed_ratio < 0.5
 
 
 def test_tensor_ways_speed_up_and_pipeline_stages_only_make_room() -> None:

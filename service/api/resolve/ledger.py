@@ -53,6 +53,11 @@ class Ledger:
         for warning in entries.warnings:
             self._add(warning)
 
+    def copy_below(self, prefix: str, entries: Entries) -> None:
+        """Record what was told of a request that this body holds at `prefix`."""
+        named = [a.model_copy(update={"field": prefix + a.field}) for a in entries.assumptions]
+        self.copy(entries._replace(assumptions=tuple(named)))
+
     def _add(self, warning: Warned) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)

@@ -8,13 +8,13 @@ is spread, loaded and calibrated, `memory` and `speed` are the formulas on float
 from service.core.kv_cache import CACHE_FORMATS, UnknownCacheFormat
 from service.core.serving.calibration import ENGINES, Evidence, evidence
 from service.core.serving.composition import (
-    Draft,
     ServingEstimate,
     ServingJob,
     ServingMemory,
     estimate,
     estimate_table,
 )
+from service.core.serving.drafting import Draft, Drafting
 from service.core.serving.load import Engine, Replica
 from service.core.serving.tables import ServingTable, compute_format, table
 
@@ -22,6 +22,7 @@ __all__ = [
     "CACHE_FORMATS",
     "ENGINES",
     "Draft",
+    "Drafting",
     "Engine",
     "Evidence",
     "Replica",

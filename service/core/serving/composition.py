@@ -7,23 +7,13 @@ from dataclasses import dataclass, replace
 from service.core.architecture.network import Network
 from service.core.hardware import Accelerator, Device
 from service.core.numeric import Number, maximum, minimum
-from service.core.serving import memory, speed
+from service.core.serving import drafting, memory, speed
 from service.core.serving.calibration import Evidence, evidence
+from service.core.serving.drafting import Draft, Drafting, Proposer
 from service.core.serving.load import Replica
 from service.core.serving.memory import Budget
 from service.core.serving.tables import ServingTable, compute_format, format_class, table
 from service.core.uncertainty import Interval
-
-
-@dataclass(frozen=True)
-class Draft:
-    """Speculative decoding: a small network proposes, the large one verifies."""
-
-    network: Network
-    tokens: Number
-    """Proposed for each verification."""
-    acceptance: Number
-    """Chance that a proposed token is kept; the caller's, since no model of it is honest."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +41,11 @@ class ServingMemory:
     """Bytes on one device."""
 
     weights_bytes: Number
+    """Of the model and of its draft."""
     cache_bytes: Number
-    """Keys, values and states of the job's concurrency at full length."""
+    """Keys, values and states of the job's concurrency at full length, its draft's too."""
     reserved_bytes: Number
-    """Context, graphs, workspaces, logits; the draft's weights."""
+    """Context, graphs, workspaces, logits."""
 
     @property
     def peak_bytes(self) -> Number:
@@ -103,6 +94,8 @@ class ServingEstimate:
     """Model FLOPs of prompts and outputs over the devices' dense peak, at this throughput."""
     level: str
     """`pair`, `engine` or `none`: what of (accelerator, engine) was measured."""
+    drafting: Drafting | None = None
+    """Where a draft proposes tokens."""
 
 
 def estimate(network: Network, accelerator: Accelerator, job: ServingJob) -> ServingEstimate:
@@ -126,9 +119,9 @@ def estimate_table(
         job.prompt_tokens,
         job.output_tokens,
         job.cached_prefix,
-        job.draft.tokens if job.draft else 0.0,
     )
-    return _composed(folded, asked, device, known, job, memory.budget(job.engine))
+    own = drafting.proposer(job.draft, accelerator, job.engine, job.cache)
+    return _composed(folded, asked, device, known, job, own)
 
 
 def _composed(
@@ -137,15 +130,17 @@ def _composed(
     device: Device,
     known: Evidence,
     job: ServingJob,
-    rule: Budget,
+    own: Proposer | None,
 ) -> ServingEstimate:
+    rule, both = memory.budget(job.engine), drafting.held(folded, own)
     mean = job.prompt_tokens + job.output_tokens
     length = mean if job.longest_tokens is None else job.longest_tokens
-    held = _memory(folded, asked, length, rule, job.draft)
-    budget = memory.cache_budget_bytes(folded, asked, device, rule)
-    admitted = memory.max_concurrency(folded, asked, device, rule, mean)
+    budget = memory.cache_budget_bytes(both, asked, device, rule)
+    admitted = memory.max_concurrency(both, asked, device, rule, mean)
     replica = replace(asked, batch=maximum(minimum(job.concurrency, admitted), 1.0))
-    per_token = known.interval("step", _seconds_per_token(folded, replica, device, known, job))
+    plain = speed.seconds_per_step(folded, replica, device, known.engine)
+    drafted = drafting.seconds_per_token(folded, replica, device, known.engine, job.draft, own)
+    per_token = known.interval("step", drafted)
     throughput = per_token.inverse(replica.batch)
     return ServingEstimate(
         devices=replica.devices,
@@ -158,17 +153,21 @@ def _composed(
         cache_reserved_bytes_per_sequence_per_device=memory.reserved_bytes_per_sequence(
             folded, replica, length
         ),
-        memory=held,
-        capacity_bytes=memory.capacity_bytes(folded, asked, device, rule),
+        memory=_memory(both, asked, length, rule),
+        capacity_bytes=memory.capacity_bytes(both, asked, device, rule),
         cache_budget_bytes=budget,
-        max_concurrency=memory.max_concurrency(folded, asked, device, rule, length),
+        max_concurrency=memory.max_concurrency(both, asked, device, rule, length),
         mean_concurrency=admitted,
         batch=replica.batch,
         prefill_seconds=known.interval(
-            "prefill", speed.prefill_seconds(folded, replica, device, known.engine)
+            "prefill",
+            speed.prefill_seconds(folded, replica, device, known.engine)
+            + drafting.prefill_seconds(replica, own),
         ),
         first_token_seconds=known.interval(
-            "first_token", speed.first_token_seconds(folded, replica, device, known.engine)
+            "first_token",
+            speed.first_token_seconds(folded, replica, device, known.engine)
+            + drafting.first_token_seconds(replica, own),
         ),
         decode_seconds_per_token=per_token,
         output_tokens_per_second=throughput,
@@ -178,28 +177,14 @@ def _composed(
         * (throughput.value / job.output_tokens)
         / (device.peak_flops * replica.devices),
         level=known.level,
+        drafting=drafting.drafting(job.draft, own, plain, drafted),
     )
 
 
-def _memory(
-    folded: ServingTable, replica: Replica, length: Number, rule: Budget, draft: Draft | None
-) -> ServingMemory:
-    each = memory.cache_bytes_per_sequence(folded, replica, length)
-    reserved = memory.reserved_bytes(folded, replica, rule)
-    if draft is not None:
-        reserved = reserved + table(draft.network).weights_bytes / replica.devices
+def _memory(both: ServingTable, replica: Replica, length: Number, rule: Budget) -> ServingMemory:
+    each = memory.cache_bytes_per_sequence(both, replica, length)
     return ServingMemory(
-        memory.weights_bytes_per_device(folded, replica), replica.batch * each, reserved
+        memory.weights_bytes_per_device(both, replica),
+        replica.batch * each,
+        memory.reserved_bytes(both, replica, rule),
     )
-
-
-def _seconds_per_token(
-    folded: ServingTable, replica: Replica, device: Device, known: Evidence, job: ServingJob
-) -> Number:
-    step = speed.seconds_per_step(folded, replica, device, known.engine)
-    if job.draft is None:
-        return step
-    alone = replace(replica, drafted_tokens=0.0)
-    proposal = speed.decode_step_seconds(table(job.draft.network), alone, device, known.engine)
-    kept = speed.speculative_tokens(job.draft.tokens, job.draft.acceptance)
-    return (step + job.draft.tokens * proposal) / kept

@@ -21,6 +21,8 @@ class Replica:
     """Tokens of the prompt whose keys and values are already there."""
     drafted_tokens: Number = 0.0
     """Tokens that a draft proposes for each verification (speculative decoding)."""
+    tokens_per_step: Number = 1.0
+    """Output tokens of a sequence that one step yields: above 1 with a draft."""
 
     @property
     def devices(self) -> Number:

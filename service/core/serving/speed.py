@@ -51,7 +51,7 @@ def seconds_per_step(
 
 
 def _steps(replica: Replica) -> Number:
-    return maximum(replica.output_tokens, 1.0)
+    return maximum(replica.output_tokens / replica.tokens_per_step, 1.0)
 
 
 def _step_seconds(
