@@ -5,110 +5,31 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import platform
-import re
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
 
+from service.measure.devices import Card, Processor
 from service.trace.child import read
 
 WARM_UP = 2
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+DRAW_SECONDS = 2.0
+"""Steps go on for at least so long while energy is counted: NVML's counter moves every 0.1 s."""
 
 
-def resident(name: str) -> float | None:
-    """`VmRSS` or `VmHWM` of this process, bytes; None where the system tells none."""
-    if not STATUS.exists():
-        return None
-    found = re.search(rf"^{name}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
-    return float(found[1]) * 1024 if found else None
-
-
-class Processor:
-    """The CPU: memory is the growth of the resident set."""
-
-    def __init__(self) -> None:
-        if CLEAR.exists():
-            CLEAR.write_text("5")  # the high-water mark starts again from here
-        self.before = resident("VmRSS")
-
-    def name(self) -> str:
-        """What the system calls it."""
-        return platform.processor() or platform.machine()
-
-    def wait(self) -> None:
-        """Everything is done when a call returns."""
-
-    def joules(self) -> float | None:
-        """Not told without rights that a measurement should not ask for."""
-        return None
-
-    def memory(self) -> dict[str, float | None]:
-        """Peaks since the start; bytes."""
-        peak, before = resident("VmHWM"), self.before
-        grown = None if peak is None or before is None else peak - before
-        return {"peak_bytes": grown, "allocated_bytes": None, "reserved_bytes": None}
-
-
-class Card:
-    """A CUDA device, which nothing else should be using."""
-
-    def __init__(self) -> None:
-        torch.cuda.init()
-        torch.cuda.reset_peak_memory_stats()
-        self.board = _board()
-
-    def name(self) -> str:
-        """What its driver calls it."""
-        return str(torch.cuda.get_device_name())
-
-    def wait(self) -> None:
-        """Until what was launched is done."""
-        torch.cuda.synchronize()
-
-    def joules(self) -> float | None:
-        """Of the board since its driver was loaded (NVML counts millijoules)."""
-        if self.board is None:
-            return None
-        import pynvml
-
-        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self.board)) / 1e3
-
-    def memory(self) -> dict[str, float | None]:
-        """Peaks since the start; bytes. The device's own: the allocator's peak and the context."""
-        free, total = torch.cuda.mem_get_info()
-        context = float(total - free - torch.cuda.memory_reserved())
-        reserved = float(torch.cuda.max_memory_reserved())
-        allocated = float(torch.cuda.max_memory_allocated())
-        return {
-            "peak_bytes": reserved + context,
-            "allocated_bytes": allocated,
-            "reserved_bytes": reserved,
-        }
-
-
-def _board() -> Any:
-    """NVML's handle of the current CUDA device; None without nvidia-ml-py or its counter."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-        identity = torch.cuda.get_device_properties(0).uuid
-        board = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{identity}")
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(board)
-    except pynvml.NVMLError:
-        return None
-    return board
+def device_of(task: dict[str, Any]) -> Processor | Card:
+    """The device that a task names."""
+    if task["device"] == "cpu":
+        return Processor()
+    return Card(torch.cuda, importlib.import_module("pynvml") if find_spec("pynvml") else None)
 
 
 def model(task: dict[str, Any]) -> Any:
@@ -170,20 +91,30 @@ def timed(step: Callable[[], None], steps: int, device: Processor | Card) -> lis
     return found
 
 
+def drawn(step: Callable[[], None], device: Processor | Card) -> float | None:
+    """Mean watts of the board over training steps; None where nothing counts its energy."""
+    before, started = device.joules(), time.perf_counter()
+    if before is None:
+        return None
+    while time.perf_counter() - started < DRAW_SECONDS:
+        step()
+        device.wait()
+    after = device.joules()
+    return None if after is None else (after - before) / (time.perf_counter() - started)
+
+
 def measured(task: dict[str, Any]) -> dict[str, Any]:
     """The observation of a task."""
-    device = Card() if task["device"] == "cuda" else Processor()
+    device = device_of(task)
     step = {"training": training, "decoding": decoding}[task["activity"]](task)
     timed(step, WARM_UP, device)
-    before = device.joules()
     seconds = timed(step, task["steps"], device)
-    after = device.joules()
-    drawn = None if before is None or after is None else (after - before) / sum(seconds)
+    memory = device.memory()
     return {
         "step_seconds": statistics.median(seconds),
-        "watts": drawn or None,
+        "watts": drawn(step, device) if task["activity"] == "training" else None,
         "device": f"{device.name()}, torch {torch.__version__}",
-        **device.memory(),
+        **memory,
     }
 
 

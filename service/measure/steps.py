@@ -32,7 +32,7 @@ class Observation:
     reserved_bytes: float | None
     """Peak of what torch's allocator held; None on a CPU."""
     watts: float | None
-    """Mean draw of the board by NVML; None where there is none."""
+    """Mean draw of the board while it trains, by NVML; None where there is none."""
     device: str
     """The device by its own name, and torch's version."""
 
