@@ -32,8 +32,8 @@ from service.core.estimate import (
 from service.core.fastest import Races, Rows, fastest
 from service.core.hardware import Accelerator
 from service.core.layout_space import Space, layouts
-from service.core.memory import MemoryParts, MemoryTable
-from service.core.numeric import FloatArray, Number
+from service.core.memory import MemoryParts, MemoryTable, in_flight, per_device
+from service.core.numeric import FloatArray
 from service.core.parallelism import Kernels, Layout
 from service.core.spending import Site
 from service.core.stacking import mapped, stack, take
@@ -230,17 +230,27 @@ def _blocks(question: Question, space: Space, recomputations: Sequence[str]) -> 
 class _Memory(NamedTuple):
     """What the memory of a job depends on, beside its layout."""
 
-    memory_stages: Sequence[tuple[MemoryTable, Number]]
-    sequence_length: Number
-    bounds: tuple[Number, Number]
+    table: MemoryTable
+    """[pipeline degree, stage], or one for all."""
+    stage: FloatArray
+    """Index of each stage; the first one stands where a degree has fewer."""
+    bounds: tuple[float, float]
 
 
 @lru_cache(maxsize=256)
 def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
-    """Memory's tables with one row for each pipeline degree, or one for all."""
-    network, kernels, _, sequence, _ = question
-    tables = [memory_stages(network, kernels, p) for p in pipelines]
-    return _Memory(stack(tables, collapse=True), sequence, memory_bounds(network, kernels))
+    """Memory's tables by pipeline degree."""
+    network, kernels, *_ = question
+    found = [memory_stages(network, kernels, p) for p in pipelines]
+    slots = max(map(len, found))
+    full = [pair for stages in found for pair in stages + stages[:1] * (slots - len(stages))]
+    shape = (len(pipelines), slots)
+    table = stack([table for table, _ in full], collapse=True)
+    return _Memory(
+        mapped(table, lambda column: column.reshape(shape)),
+        np.array([index for _, index in full]).reshape(shape),
+        memory_bounds(network, kernels),
+    )
 
 
 @lru_cache(maxsize=256)
@@ -342,10 +352,11 @@ class _Grid:
     def held(self, recomputation: str, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """Admission and peak bytes, [row, stage]."""
         tables, place = self._tables(_memory, recomputation, rows)
-        job = tables._replace(memory_stages=take(tables.memory_stages, place[:, None]))
-        base = replace(take(self.base, rows[:, None]), zero_stage=self.stages[None, :])
-        parts, _ = worst_memory(job, base)
-        peak = np.broadcast_to(np.asarray(parts.peak), (len(rows), len(self.stages)))
+        table, index = take((tables.table, tables.stage), (place[:, None], slice(None)))
+        base = replace(take(self.base, rows[:, None, None]), zero_stage=self.stages[None, :, None])
+        sequence, shape = self.question.sequence_length, (len(rows), len(self.stages), 1)
+        parts = per_device(table, base, sequence, in_flight(base, index))
+        peak = np.broadcast_arrays(parts.peak, np.empty(shape))[0].max(axis=2)
         code = admission(relative(peak, *tables.bounds), self.question.accelerator.memory_bytes)
         return np.array(code, dtype=np.float64), peak
 
