@@ -17,6 +17,7 @@ from service.api.bounded import (
     SequenceLength,
     Usd,
 )
+from service.api.request_bodies import RequestBody
 from service.api.request_models import ModelSpec
 from service.api.request_serving import LatencySpec, PeakToMean, Rate
 from service.api.requests import EstimateRequest
@@ -77,7 +78,7 @@ class AdapterSpec(ApiModel):
     rank: Degree | None = Field(None, description="Of the adapters; default: 16.")
 
 
-class AlternativesRequest(ApiModel):
+class AlternativesRequest(RequestBody):
     """The model in use, what it serves, and what matters."""
 
     model_config = ConfigDict(
@@ -207,6 +208,23 @@ class AtRate(ApiModel):
     fewest_devices: list[str]
 
 
+class AtOutputLength(ApiModel):
+    """The options with the fewest devices at another mean output; none where nothing serves it."""
+
+    output_factor: float
+    output_tokens: float
+    fewest_devices: list[str]
+
+
+class AtPrice(ApiModel):
+    """The cheapest options over the horizon at another price of a device-hour."""
+
+    price_factor: float
+    usd_per_device_hour: float
+    usd_per_month_in_use: float | None = Field(description="Of the model in use.")
+    cheapest_over_horizon: list[str] = Field(description="With the making, at its own cost.")
+
+
 class RecommendedExperiment(ApiModel):
     """What to measure next."""
 
@@ -242,6 +260,8 @@ class AlternativesResponse(ApiModel):
     )
     beside: list[BesideSmaller]
     by_rate: list[AtRate] = Field(description="What would change the answer.")
+    by_output_length: list[AtOutputLength] = Field(description="The same by length of outputs.")
+    by_price: list[AtPrice] = Field(description="The same by price, over the horizon.")
     break_even_escalated_share: float | None = Field(
         description="Above this share a cascade costs more than the model in use; null where it "
         "never pays."

@@ -8,6 +8,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.bounded import Amount, ApiModel, DeviceCount, Name, ParameterCount, Real
+from service.api.request_bodies import RequestBody
 from service.api.responses import Predicted
 from service.api.responses import Provenance as AnswerProvenance
 from service.catalog.facts import Provenance, Slug
@@ -192,7 +193,7 @@ class ReportQuery(PageQuery):
 Claimed = Annotated[Real, Field(gt=0, le=1e30)]
 
 
-class ClaimCheckRequest(ApiModel):
+class ClaimCheckRequest(RequestBody):
     """What is claimed, and of what."""
 
     model_config = ConfigDict(

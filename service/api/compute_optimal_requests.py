@@ -20,6 +20,7 @@ from service.api.bounded import (
     Usd,
     Whole,
 )
+from service.api.request_bodies import RequestBody
 from service.api.requests import Pricing, Site
 
 MOST_VALUES = 100_000
@@ -190,7 +191,7 @@ class LargestOption(ApiModel):
         return self
 
 
-class ComputeOptimalRequest(ApiModel):
+class ComputeOptimalRequest(RequestBody):
     """One budget, under one scaling law (all laws are answered side by side)."""
 
     model_config = ConfigDict(
@@ -204,6 +205,7 @@ class ComputeOptimalRequest(ApiModel):
         None,
         min_length=1,
         max_length=MOST_VALUES,
+        fail_fast=True,
         description="Further amounts of the same kind of budget, answered as columns.",
     )
     law: Law | None = Field(

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from service.api.bounded import ApiModel, DeviceCount, Hours, Kilograms, Real, Usd
+from service.api.request_bodies import RequestBody
 from service.api.requests import EstimateRequest
 from service.api.responses import Assumption, LayoutSection, Predicted, Provenance, Warned
 
@@ -26,7 +27,7 @@ class CapsSpec(ApiModel):
     )
 
 
-class LayoutsRequest(ApiModel):
+class LayoutsRequest(RequestBody):
     """A request without a layout, and the caps."""
 
     model_config = ConfigDict(

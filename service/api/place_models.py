@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from service.api.bounded import ApiModel, DeviceCount, Hours, Name, Predicted, Real, Whole
+from service.api.request_bodies import RequestBody
 from service.api.requests import EstimateRequest
 from service.api.response_spending import Factor, Price
 from service.api.responses import Assumption, Provenance, Warned
@@ -33,7 +34,7 @@ class Weights(ApiModel):
     hours: Weight = 1.0
 
 
-class PlacesRequest(ApiModel):
+class PlacesRequest(RequestBody):
     """A job without a site, and what may be chosen. What is left out is all that has a price."""
 
     model_config = ConfigDict(

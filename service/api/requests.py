@@ -18,6 +18,7 @@ from service.api.bounded import (
     UsdPerHour,
     Whole,
 )
+from service.api.request_bodies import RequestBody
 from service.api.request_models import ModelSpec
 from service.api.request_terms import AccountingSpec, OwnedSpec, ReservedSpec
 from service.api.request_workloads import Workload
@@ -136,7 +137,7 @@ class Pricing(ApiModel):
         return self
 
 
-class EstimateRequest(ApiModel):
+class EstimateRequest(RequestBody):
     """A model, what is to be done with it, and on what. Only `model` is required."""
 
     model_config = ConfigDict(
@@ -185,7 +186,7 @@ class EstimateRequest(ApiModel):
     )
 
 
-class BatchRequest(ApiModel):
+class BatchRequest(RequestBody):
     """Unlike requests in one call. Each is read by itself and gets its own answer or problem."""
 
     model_config = ConfigDict(

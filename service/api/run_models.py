@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.bounded import ApiModel
 from service.api.catalog_documents import NameInPath, PageQuery, StampedProvenance
+from service.api.request_bodies import RequestBody
 from service.api.requests import EstimateRequest
 from service.catalog.facts import Provenance, Slug
 from service.catalog.kinds import RunFacts
@@ -16,7 +16,7 @@ from service.catalog.kinds.run import Observed
 POSTED = Provenance(source="posted to this service", licence="not stated")
 
 
-class RunContent(ApiModel):
+class RunContent(RequestBody):
     """What a run was estimated with, and what was observed."""
 
     cluster: Slug = Field(description="Estimates that name it are corrected by this run.")

@@ -7,14 +7,17 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from service.api.bounded import ApiModel
+from service.api.request_bodies import RequestBody
 from service.api.requests import EstimateRequest
 from service.api.responses import Assumption, Provenance, Warned
 
 AxisValue = str | int | float | bool | dict[str, Any] | None
+AxisValues = Annotated[list[AxisValue], Field(min_length=1, max_length=100_000, fail_fast=True)]
+"""The first wrong value is named alone: a finding for each would cost a thousand times more."""
 Pointer = Annotated[str, Field(pattern="^(/[^/]+)+$", max_length=200)]
 
 
-class SweepRequest(ApiModel):
+class SweepRequest(RequestBody):
     """A base request and the fields that vary: every combination is estimated."""
 
     model_config = ConfigDict(
@@ -36,13 +39,11 @@ class SweepRequest(ApiModel):
     )
 
     base: EstimateRequest
-    axes: dict[Pointer, Annotated[list[AxisValue], Field(min_length=1, max_length=100_000)]] = (
-        Field(
-            min_length=1,
-            max_length=16,
-            description="JSON pointers into the request, each with its values. The last one "
-            "varies fastest.",
-        )
+    axes: dict[Pointer, AxisValues] = Field(
+        min_length=1,
+        max_length=16,
+        description="JSON pointers into the request, each with its values. The last one varies "
+        "fastest.",
     )
     columns: list[Pointer] | None = Field(
         None,

@@ -17,7 +17,9 @@ import pytest
 
 from service.api.app import create_app
 from service.api.lifespan import lifespan
+from service.api.request_bodies import MOST_FINDINGS
 from service.settings import Settings
+from tests.api import test_fuzz as fuzz
 from tests.api.test_fuzz import CASES, no_constant, paths
 
 MOST_CPU_SECONDS = 0.25
@@ -158,6 +160,21 @@ def test_a_model_that_computes_nothing_is_answered_and_one_of_nothing_refused(
     body = {"model": {"kind": "layers", "layers": [layer]}}
     found = client.post("/estimate", json=body)
     assert found.status_code == status, found.text
+
+
+def test_of_a_long_axis_the_first_wrong_value_is_named_alone(client: httpx.Client) -> None:
+    wrong = fuzz.changed(fuzz.SWEEP, ("axes", "/hardware/count"), [8, [8], [8]])
+    found = client.post("/sweep", json=wrong).json()
+    assert {error["pointer"] for error in found["errors"]} == {"/axes/~1hardware~1count/1"}
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_thousands_of_wrong_fields_are_counted_and_not_named(
+    client: httpx.Client, path: str
+) -> None:
+    found = client.post(path, json={f"field{number}": 1 for number in range(MOST_FINDINGS + 1)})
+    assert (found.status_code, found.json()["type"]) == (413, "/problems/too-many-values")
+    assert "errors" not in found.json()
 
 
 needs_proc = pytest.mark.skipif(not CLEAR.exists(), reason="needs Linux' /proc to see peaks")

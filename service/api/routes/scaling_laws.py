@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from service.api.bounded import ApiModel, Real
 from service.api.mapping import predicted
 from service.api.problems import at
+from service.api.request_bodies import RequestBody
 from service.api.responses import Predicted
 from service.core.scaling_laws.fit import FEWEST_RUNS, FitError, fit_law
 from service.core.scaling_laws.forms import (
@@ -67,7 +68,7 @@ class TrainingRun(ApiModel):
     loss: Annotated[Real, Field(ge=0.01, le=100, description="Final loss in nats a token.")]
 
 
-class FitRequest(ApiModel):
+class FitRequest(RequestBody):
     """Runs of one family on one kind of data."""
 
     model_config = ConfigDict(
