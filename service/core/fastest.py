@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.estimate import DOES_NOT_FIT
+from service.core.estimate import DOES_NOT_FIT, FITS
 from service.core.numeric import FloatArray
 
 Rows = NDArray[np.intp]
@@ -44,12 +44,17 @@ class Winner(NamedTuple):
     code: int
 
 
-def fastest(races: Races, count: int, recomputations: Sequence[str]) -> Winner:
+def fastest(
+    races: Races, count: int, recomputations: Sequence[str], sure: bool = False
+) -> Winner | None:
     """The fastest that fits; else the fastest that may; else the one that needs least.
 
-    Of equals the first recomputation, then the first row, then the first stage stands.
+    Of equals the first recomputation, then the first row, then the first stage stands. `sure`:
+    None where none fits.
     """
     code, peak = races.held(recomputations[-1], np.arange(count))
+    if sure and code.min() > FITS:
+        return None
     if code.min() < DOES_NOT_FIT:
         return _first(races, code, recomputations)
     few = np.sort(np.argsort(peak.min(axis=1), kind="stable")[:_FEW])

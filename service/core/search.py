@@ -318,17 +318,22 @@ def pareto(objectives: FloatArray) -> list[int]:
 
 @lru_cache(maxsize=2048)
 def best_layout(
-    question: Question, space: Space, recomputations: tuple[str, ...] = RECOMPUTATIONS
+    question: Question,
+    space: Space,
+    recomputations: tuple[str, ...] = RECOMPUTATIONS,
+    sure: bool = False,
 ) -> tuple[Layout, str, int] | None:
     """The fastest layout that fits, its recomputation, and its admission code.
 
     Where none is sure to fit, the fastest that may; where none may, the one that needs least.
-    None where no layout is valid.
+    None where no layout is valid; `sure`: or where none is sure to fit, which is cheaper to know.
     """
     grid = _Grid(question, space)
     if not grid.count:
         return None
-    found = fastest(Races(grid.held, grid.seconds), grid.count, recomputations)
+    found = fastest(Races(grid.held, grid.seconds), grid.count, recomputations, sure)
+    if found is None:
+        return None
     layout = grid.layout(np.array([found.row]), np.array([found.stage]))
     return _plain(replace(take(layout, 0), searched=1.0)), found.recomputation, found.code
 

@@ -36,19 +36,15 @@ def choose(
     valid layout.
     """
     counts = [count] if count is not None else list(_counts(question))
-    enough = [devices for devices in counts if admission_of_states(question, devices) == FITS]
-    last: Chosen | None = None
-    for devices in counts if count is not None else enough:
+
+    def on(devices: int, sure: bool) -> Chosen | None:
         space = _space(question, devices, micro_batch_size)
-        found, sure = _on(question, space, tuple(recomputations), fits)
-        if sure:
-            return found
-        last = found or last
-    if last is None and count is None:
-        spaces = (_space(question, devices, micro_batch_size) for devices in reversed(counts))
-        tried = (_on(question, space, tuple(recomputations), fits)[0] for space in spaces)
-        last = next(filter(None, tried), None)
-    return last
+        return _on(question, space, tuple(recomputations), fits, sure)
+
+    enough = (devices for devices in counts if admission_of_states(question, devices) == FITS)
+    tried = (on(devices, True) for devices in enough) if count is None else ()
+    instead = (on(devices, False) for devices in reversed(counts))
+    return next(filter(None, tried), None) or next(filter(None, instead), None)
 
 
 def _on(
@@ -56,11 +52,12 @@ def _on(
     space: Space,
     recomputations: tuple[str, ...],
     fits: Callable[[Chosen], bool],
-) -> tuple[Chosen | None, bool]:
-    """The best layout of a space, and whether the job is sure to fit in it."""
+    sure: bool,
+) -> Chosen | None:
+    """The best layout of a space; `sure`: None where the job is not sure to fit in it."""
     last: Chosen | None = None
     for tried in (space, replace(space, zero_stage=(3,))):
-        found = best_layout(question, tried, recomputations)
+        found = best_layout(question, tried, recomputations, sure)
         if found is None:
             break
         layout, recomputation, code = found
@@ -68,8 +65,8 @@ def _on(
         if code != FITS:
             break
         if fits(last):
-            return last, True
-    return last, False
+            return last
+    return None if sure else last
 
 
 def _space(question: Question, devices: int, micro_batch_size: int | None) -> Space:
