@@ -10,6 +10,8 @@ from service.api import mapping_alternatives as mapping
 from service.api.alternative_models import (
     AlternativesRequest,
     AlternativesResponse,
+    AtOutputLength,
+    AtPrice,
     AtRate,
     BesideSmaller,
 )
@@ -25,7 +27,14 @@ from service.api.resolve import models
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.surroundings import Surroundings, surroundings
 from service.catalog.snapshot import Snapshot
-from service.core.alternatives import Comparison, break_even_share, compare
+from service.core.alternatives import (
+    PRICE_FACTORS,
+    Comparison,
+    at_length,
+    break_even_share,
+    cheapest_over,
+    compare,
+)
 from service.core.architecture.network import Network
 from service.core.candidates import Candidate, Need
 from service.core.serving import ServingJob
@@ -68,6 +77,8 @@ def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesRespons
         pareto=list(compared.undominated),
         beside=[BesideSmaller(smaller=s, larger=m) for s, m in compared.beside],
         by_rate=_by_rate(compared, need),
+        by_output_length=_by_output(compared, need),
+        by_price=_by_price(compared, need, body.horizon_months),
         break_even_escalated_share=both and break_even_share(both, current, need),
         experiment=mapping.experiment(compared),
         diminishing=mapping.ladder(
@@ -95,7 +106,10 @@ def _check(body: AlternativesRequest) -> None:
 def _network(body: AlternativesRequest, snapshot: Snapshot, ledger: Ledger) -> Network:
     found = models.resolve(snapshot, body.request.model, ledger)
     if not isinstance(found, Network) or not (found.causal and found.tokens and found.heads()):
-        detail = "alternatives need the architecture of a model that generates text"
+        detail = (
+            "alternatives are compared for models that generate text, by their architecture; "
+            "of others /estimate gives parameters and FLOPs, one model at a time"
+        )
         raise at("invalid-request", "/model", detail)
     return found
 
@@ -198,6 +212,30 @@ def _by_rate(compared: Comparison, need: Need) -> list[AtRate]:
     return [
         AtRate(rate_factor=factor, requests_per_second=rate * factor, fewest_devices=list(names))
         for factor, names in compared.cheapest_by_rate
+    ]
+
+
+def _by_output(compared: Comparison, need: Need) -> list[AtOutputLength]:
+    return [
+        AtOutputLength(
+            output_factor=factor,
+            output_tokens=at_length(need, factor).output_tokens,
+            fewest_devices=list(names),
+        )
+        for factor, names in compared.cheapest_by_output
+    ]
+
+
+def _by_price(compared: Comparison, need: Need, months: float) -> list[AtPrice]:
+    now = compared.options[0].usd_per_month
+    return [
+        AtPrice(
+            price_factor=factor,
+            usd_per_device_hour=need.usd_per_device_hour * factor,
+            usd_per_month_in_use=None if now is None else now.value * factor,
+            cheapest_over_horizon=list(cheapest_over(compared.options, months, factor)),
+        )
+        for factor in PRICE_FACTORS
     ]
 
 

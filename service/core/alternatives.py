@@ -31,6 +31,8 @@ TRIAL_REQUESTS = 2_000
 """A paired comparison that resolves two points (80 % power at 5 %) where two models disagree on
 one answer in ten: `(1.96 + 0.84)^2 * 0.1 / 0.02^2`."""
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
+LENGTH_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+PRICE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SHARES = tuple(step / 20.0 for step in range(1, 21))
 """Shares of escalated requests that are tried for a cascade's break-even."""
 
@@ -56,6 +58,8 @@ class Comparison:
     """(smaller, larger): a larger model in fewer bits with about the same bytes."""
     cheapest_by_rate: tuple[tuple[float, tuple[str, ...]], ...]
     """(factor on the request rate, the options with the fewest devices that fit then)."""
+    cheapest_by_output: tuple[tuple[float, tuple[str, ...]], ...]
+    """The same by a factor on the tokens of an output."""
     experiment: Experiment | None
 
 
@@ -67,7 +71,8 @@ def compare(current: Candidate, others: Sequence[Candidate], need: Need) -> Comp
         options,
         tuple(o.candidate.name for o in options if not _ruled_out(o, options)),
         _beside(options),
-        tuple((factor, _cheapest(current, others, need, factor)) for factor in RATE_FACTORS),
+        tuple((f, _fewest((current, *others), _at_rate(need, f))) for f in RATE_FACTORS),
+        tuple((f, _fewest((current, *others), at_length(need, f))) for f in LENGTH_FACTORS),
         _experiment(options, need),
     )
 
@@ -223,14 +228,34 @@ def _beside(options: Sequence[Option]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _cheapest(
-    current: Candidate, others: Sequence[Candidate], need: Need, factor: float
-) -> tuple[str, ...]:
-    traffic = replace(need.traffic, requests_per_second=need.traffic.requests_per_second * factor)
-    scaled = replace(need, traffic=traffic)
-    tried = [(_devices(c, scaled), c.name) for c in (current, *others)]
+def _at_rate(need: Need, factor: float) -> Need:
+    rate = need.traffic.requests_per_second * factor
+    return replace(need, traffic=replace(need.traffic, requests_per_second=rate))
+
+
+def at_length(need: Need, factor: float) -> Need:
+    """The need with longer or shorter outputs; the longest request grows or shrinks by as much."""
+    changed = max(round(need.output_tokens * factor), 1.0)
+    longest = need.longest_tokens and need.longest_tokens + changed - need.output_tokens
+    return replace(need, output_tokens=float(changed), longest_tokens=longest)
+
+
+def _fewest(candidates: Sequence[Candidate], need: Need) -> tuple[str, ...]:
+    """Names of the candidates that serve the need with the fewest devices."""
+    tried = [(_devices(candidate, need), candidate.name) for candidate in candidates]
     fewest = min(devices for devices, _ in tried)
     return tuple(name for devices, name in tried if devices == fewest < math.inf)
+
+
+def cheapest_over(options: Sequence[Option], months: float, factor: float) -> tuple[str, ...]:
+    """The cheapest over a horizon, their making included, at a factor on the device's price."""
+    spent = [
+        (o.usd_per_month.value * factor * months + o.candidate.making_usd, o.candidate.name)
+        for o in options
+        if o.usd_per_month is not None and o.fit != "does_not_fit"
+    ]
+    least = min((usd for usd, _ in spent), default=math.inf)
+    return tuple(name for usd, name in spent if usd == least)
 
 
 def break_even_share(cascade: Candidate, current: Candidate, need: Need) -> float | None:

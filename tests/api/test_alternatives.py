@@ -131,9 +131,28 @@ def test_the_pareto_set_what_would_change_it_and_one_priced_experiment(
     assert {o["name"] for o in found["options"] if o["pareto"]} == set(found["pareto"]) < names
     assert [entry["rate_factor"] for entry in found["by_rate"]] == [0.1, 0.3, 1.0, 3.0, 10.0]
     assert all(set(entry["fewest_devices"]) <= names for entry in found["by_rate"])
+    assert all(set(entry["fewest_devices"]) <= names for entry in found["by_output_length"])
+    assert all(set(entry["cheapest_over_horizon"]) <= names for entry in found["by_price"])
     assert found["experiment"]["candidate"] in names
     assert 0 < found["experiment"]["usd"] < 100
     assert 0 < found["break_even_escalated_share"] < 1
+
+
+def test_at_the_price_and_the_length_that_were_asked_the_answer_is_that_of_the_options(
+    found: dict[str, Any],
+) -> None:
+    fitting = [o for o in found["options"] if o["fit"] != "does_not_fit"]
+    (price,) = [p for p in found["by_price"] if p["price_factor"] == 1]
+    least = min(o["usd_over_horizon"] for o in fitting)
+    assert set(price["cheapest_over_horizon"]) == {
+        o["name"] for o in fitting if o["usd_over_horizon"] == least
+    }
+    assert price["usd_per_month_in_use"] == found["options"][0]["usd_per_month"]
+    (length,) = [o for o in found["by_output_length"] if o["output_factor"] == 1]
+    (rate,) = [r for r in found["by_rate"] if r["rate_factor"] == 1]
+    assert length["fewest_devices"] == rate["fewest_devices"]
+    tokens = [entry["output_tokens"] for entry in found["by_output_length"]]
+    assert tokens == sorted(set(tokens))
 
 
 def test_half_and_a_quarter_lose_more_each_time_and_cost_less(found: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from service.calibration import reference
 from service.core import serving
-from service.core.alternatives import Comparison, break_even_share, compare
+from service.core.alternatives import Comparison, break_even_share, cheapest_over, compare
 from service.core.candidates import Candidate, Need, Option
 from service.core.diminishing import ladder
 from service.core.quality_evidence import Task, evidence, findings, technique
@@ -121,6 +121,19 @@ def test_a_larger_model_in_fewer_bits_is_listed_beside_a_smaller_one(compared: C
 def test_what_would_change_the_answer_is_said_for_other_rates(compared: Comparison) -> None:
     assert [factor for factor, _ in compared.cheapest_by_rate] == [0.1, 0.3, 1.0, 3.0, 10.0]
     assert all(names for _, names in compared.cheapest_by_rate)
+
+
+def test_what_costs_much_to_make_pays_only_where_devices_are_dear(compared: Comparison) -> None:
+    baseline = compared.options[0]
+    small = min(compared.options, key=lambda o: o.usd_per_month.value if o.usd_per_month else 1e99)
+    assert baseline.usd_per_month
+    assert small.usd_per_month
+    saved = baseline.usd_per_month.value - small.usd_per_month.value
+    assert saved > 0
+    dear = replace(small, candidate=replace(small.candidate, name="dear", making_usd=6.0 * saved))
+    assert cheapest_over((baseline, dear), 12.0, 1.0) == ("dear",)
+    assert cheapest_over((baseline, dear), 12.0, 0.25) == (baseline.candidate.name,)
+    assert cheapest_over((baseline, dear), 3.0, 1.0) == (baseline.candidate.name,)
 
 
 def test_one_experiment_is_recommended_with_its_price(compared: Comparison) -> None:
