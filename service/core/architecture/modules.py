@@ -73,6 +73,7 @@ _TRAITS: Mapping[str, Traits] = {
     "cohere": Traits("cohere"),
     "cohere2": Traits("cohere"),
     "beit": _NARROW_LOSS._replace(score_bias=1.0),
+    "layoutlm": _NARROW_LOSS._replace(score_bias=1.0),
     "data2vec-vision": _NARROW_LOSS._replace(score_bias=1.0),
     "esm": _NARROW_LOSS._replace(gelu_copies=3.0),
     "swin": _NARROW_LOSS._replace(score_bias=0.5),

@@ -276,10 +276,14 @@ def _focal_layer(config: Config, grid: Grid, levels: int, window: int) -> Childr
     if levels > MOST_LEVELS:
         raise refuse(config, "focal_levels", f"at most {MOST_LEVELS}")
     kernels = [2 * level + window for level in range(levels)]
-    contexts = tuple(
-        Convolution(f"focal_{size}", width, width, (size, size), width, bias=False)
+    contexts = [
+        operator
         for size in kernels
-    )
+        for operator in (
+            Convolution(f"focal_{size}", width, width, (size, size), width, bias=False),
+            Activation(f"focal_act_{size}", width, "gelu"),
+        )
+    ]
     normed = config.flag("use_post_layernorm_in_modulation")
     modulation = Block(
         "modulation",
@@ -287,6 +291,8 @@ def _focal_layer(config: Config, grid: Grid, levels: int, window: int) -> Childr
             Linear("projection_in", width, 2 * width + levels + 1, True),
             *contexts,
             Convolution("projection_context", width, width, (1, 1)),
+            # The last context, what the gates make of all of them, and the query that it modulates.
+            Activation("modulator", width, "gelu", gated=True),
             *((norm("layernorm", width),) if normed else ()),
             Linear("projection_out", width, width, True),
         ),
