@@ -102,6 +102,7 @@ def time(estimate: Estimate) -> TimeSection:
         training_seconds=predicted(items.training) if several else None,
         forward_seconds=_item(items.forward),
         rollout_seconds=_item(items.rollout),
+        host_seconds=_item(items.host),
         tokens_per_second_per_device=predicted(estimate.tokens_per_second_per_device),
         model_flops_utilization=predicted(estimate.model_flops_utilization),
         wall_clock_seconds=predicted(estimate.wall_clock_seconds),

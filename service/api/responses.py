@@ -73,6 +73,11 @@ class TimeSection(ApiModel):
     rollout_seconds: Predicted | None = Field(
         None, description="Of such a step: generating its samples on the same devices."
     )
+    host_seconds: Predicted | None = Field(
+        None,
+        description="Of a step, where states are offloaded: the host's update and the copy "
+        "of the parameters back.",
+    )
     tokens_per_second_per_device: Predicted | None = None
     model_flops_utilization: Predicted | None = None
     wall_clock_seconds: Predicted | None = None

@@ -39,6 +39,7 @@ from service.catalog.snapshot import Snapshot
 from service.core import estimate as core
 from service.core.finetuning import OBJECTIVES
 from service.core.numeric import FloatArray
+from service.core.offload import Host
 from service.core.rollouts import Beside
 from service.core.sweep import Grid, Numbers, Point, sweep
 
@@ -187,14 +188,18 @@ def _grid(request: SweepRequest, axes: Sequence[Axis], snapshot: Snapshot, ledge
 
 def _alike(points: Sequence[Point | None]) -> Sequence[Point | None]:
     """The points, with the items of a step in all of them where one has them."""
-    if all(point is None or point.prepared.beside is None for point in points):
-        return points
-    return [
-        point
-        if point is None or point.prepared.beside is not None
-        else point._replace(prepared=replace(point.prepared, beside=Beside()))
-        for point in points
-    ]
+    known = [point.prepared for point in points if point is not None]
+    for name, neutral in (("beside", Beside()), ("host", Host())):
+        if any(getattr(job, name) is not None for job in known):
+            points = [_with(point, name, neutral) for point in points]
+    return points
+
+
+def _with(point: Point | None, name: str, neutral: Any) -> Point | None:
+    """The point with an item that changes nothing, where it has none."""
+    if point is None or getattr(point.prepared, name) is not None:
+        return point
+    return point._replace(prepared=replace(point.prepared, **{name: neutral}))
 
 
 def _first_numbers(body: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:

@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
-from service.core import compute, energy, memory, throughput
+from service.core import compute, energy, memory, offload, throughput
 from service.core.architecture.network import Network
 from service.core.cluster_calibration import Corrections
 from service.core.energy import PowerEnvelope
 from service.core.hardware import Accelerator, Device
 from service.core.memory import MemoryParts, MemoryTable
 from service.core.numeric import Number, maximum, minimum, where
+from service.core.offload import Host
 from service.core.parallelism import Kernels, Layout
-from service.core.rollouts import Beside, StepItems, step_items
+from service.core.rollouts import Beside, StepItems, step_items, sum_of
 from service.core.spending import ALONE, Accounting, Draw, Site, Spending, spending
 from service.core.throughput import Coefficients, Stages, StateBytes, StepTime
 from service.core.uncertainty import Interval, product, relative
@@ -56,6 +57,8 @@ class Prepared:
     memory_factor: Number = 1.0
     time_factor: Number = 1.0
     """What a cluster's own runs multiply the peak and the step by."""
+    host: Host | None = None
+    """What is kept in host memory; None where nothing is."""
     beside: Beside | None = None
     """What the objective adds to a step; None where one sequence a sample is trained."""
 
@@ -92,6 +95,7 @@ def prepare(
         memory_bounds=memory_bounds(network, kernels),
         time_bounds=throughput.bounds(accelerator, throughput.has_experts(network)),
         power_residual=energy.power_residual(),
+        host=offload.host(kernels.offload, accelerator),
     )
 
 
@@ -222,15 +226,28 @@ def timed(job: Prepared, layout: Layout) -> tuple[StepTime, StepItems]:
     beside = job.beside
     at = layout if beside is None else beside.layout(layout)
     step = throughput.step(job.work, job.state_bytes, at, job.device, job.coefficients)
-    seconds = relative(step.total_seconds * job.time_factor, *job.time_bounds)
+    seconds, updated = _trained(job, step, at)
     if beside is None:
-        return step, StepItems(seconds, seconds)
+        return step, StepItems(seconds, seconds, host=updated)
     forward = beside.forward_seconds(step, layout) * job.time_factor
     return step, step_items(
         seconds.times(beside.models),
         relative(forward, *job.time_bounds),
         beside.rollout,
+        None if updated is None else updated.times(beside.models),
     )
+
+
+def _trained(job: Prepared, step: StepTime, layout: Layout) -> tuple[Interval, Interval | None]:
+    """Seconds of training one model, and of those the host's; None where it has no part."""
+    if job.host is None:
+        return relative(step.total_seconds * job.time_factor, *job.time_bounds), None
+    rate = job.device.memory_bandwidth * job.coefficients.memory_efficiency
+    held = step.optimizer_seconds * rate / job.state_bytes.optimizer
+    found = offload.moved(job.host, step, layout, held, job.device.devices_per_node)
+    devices = relative(found.device * job.time_factor, *job.time_bounds)
+    updated = found.host.times(job.time_factor)
+    return sum_of(devices, updated), updated
 
 
 class Held(Protocol):

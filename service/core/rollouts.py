@@ -166,15 +166,19 @@ class StepItems(NamedTuple):
     """Passes that train nothing; None where only the policy is trained."""
     rollout: Interval | None = None
     """Generating the samples; None where only the policy is trained."""
+    host: Interval | None = None
+    """Updating what is kept in host memory; part of `training`; None where nothing is."""
 
 
-def step_items(training: Interval, forward: Interval, rollout: Interval) -> StepItems:
+def step_items(
+    training: Interval, forward: Interval, rollout: Interval, host: Interval | None = None
+) -> StepItems:
     """The items of a step. Training and forward passes err together, generation by itself."""
     passes = Interval(*(a + b for a, b in zip(training, forward, strict=True)))
-    return StepItems(_sum(passes, rollout), training, forward, rollout)
+    return StepItems(sum_of(passes, rollout), training, forward, rollout, host)
 
 
-def _sum(a: Interval, b: Interval) -> Interval:
+def sum_of(a: Interval, b: Interval) -> Interval:
     """Of two independent quantities: half-widths add in quadrature on each side."""
     value = a.value + b.value
     below = sqrt((a.value - a.low) ** 2 + (b.value - b.low) ** 2)
