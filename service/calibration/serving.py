@@ -106,17 +106,25 @@ def _belongs(judged: Judged, level: str, quantity: str) -> bool:
 
 
 def _by_engine(judged: Sequence[Judged], level: str) -> dict[str, list[float]]:
-    found = {"any": _widened(judged)}
+    found = {"any": _rounded_pair(_enveloped(judged) if level == "none" else _widened(judged))}
     for engine in sorted({j.row.engine for j in judged}) if level != "none" else ():
         own = [j for j in judged if j.row.engine == engine]
         if len(own) >= OWN_INTERVAL:
-            found[engine] = _widened(own)
+            found[engine] = _rounded_pair(_widened(own))
     return found
 
 
-def _widened(judged: Sequence[Judged]) -> list[float]:
+def _enveloped(judged: Sequence[Judged]) -> tuple[float, float]:
+    """Bounds that hold nine in ten rows of each engine: the next one may be like any of them."""
+    engines = sorted({j.row.engine for j in judged})
+    each = [_bounds([j for j in judged if j.row.engine == engine]) for engine in engines]
+    return min(low for low, _ in each), max(high for _, high in each)
+
+
+def _widened(judged: Sequence[Judged]) -> tuple[float, float]:
     """The bounds, widened until they hold nine in ten rows of models that did not inform them."""
-    return [round(b * f, 4) for b, f in zip(_bounds(judged), widening(judged), strict=True)]
+    (low, high), (lower, upper) = _bounds(judged), widening(judged)
+    return low * lower, high * upper
 
 
 def widening(judged: Sequence[Judged]) -> tuple[float, float]:
@@ -241,6 +249,8 @@ def _bounds_of_others(
     if level != "none" and len(own) >= OWN_INTERVAL:
         group = own
     others = [j for j in group if j.row.model != model] or group
+    if level == "none":
+        return _enveloped(others)
     low, high = _bounds(others)
     lower, upper = widening(group)
     return low * lower, high * upper
@@ -264,6 +274,10 @@ def _backtest_row(judged: Judged, bounds: tuple[float, float]) -> BacktestRow:
         family=row.model,
         accelerator=row.accelerator,
     )
+
+
+def _rounded_pair(bounds: tuple[float, float]) -> list[float]:
+    return [round(bound, 4) for bound in bounds]
 
 
 def _rounded(values: Array) -> list[float]:

@@ -63,6 +63,15 @@ def test_rows_whose_load_is_unknown_are_not_fitted() -> None:
     assert loads == {4, 8, 16, 32, 64}
 
 
+def test_rows_whose_prompts_would_take_most_of_the_peak_are_not_fitted() -> None:
+    """Llama-3.1-8B in vLLM on an H200: with all prompts computed, 90 % of the FP8 peak."""
+    for row in decode_rows("vllm") + decode_rows("sglang") + decode_rows("tensorrt-llm"):
+        tokens = row.replica.output_tokens
+        flops = speed.request_flops(row.table, row.replica) * row.replica.batch
+        peak = row.device.peak_flops * row.replica.devices
+        assert flops / (row.observed * tokens * peak) < 0.5
+
+
 def test_what_was_not_measured_is_said_and_widens_the_interval() -> None:
     pair = serving.estimate(
         LLAMA, reference.accelerator("rtx-3090"), replace(JOB, engine="llama.cpp")

@@ -50,5 +50,8 @@ def test_an_accelerator_or_an_engine_that_was_never_seen(found: list[BacktestRow
     for left in ("accelerator left out", "engine left out"):
         chosen = of(found, (*SERVERS, "llama.cpp"), left, *PER_TOKEN)
         assert fmean(row.inside for row in chosen) >= 0.8
+    for engine in (*SERVERS, "llama.cpp", "transformers"):
+        unseen = of(found, (engine,), "engine left out", *PER_TOKEN)
+        assert fmean(row.inside for row in unseen) >= 0.8, engine
     aside = of(found, ("exllama", "tinychat"), "not fitted", *PER_TOKEN)
     assert fmean(row.inside for row in aside) >= 0.8
