@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
 
 from service.core import compute, energy, memory, offload, throughput
 from service.core.architecture.network import Network
@@ -63,7 +62,7 @@ class Prepared:
     """What the objective adds to a step; None where one sequence a sample is trained."""
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def prepare(
     network: Network,
     kernels: Kernels,
@@ -250,19 +249,7 @@ def _trained(job: Prepared, step: StepTime, layout: Layout) -> tuple[Interval, I
     return sum_of(devices, updated), updated
 
 
-class Held(Protocol):
-    """What memory is found from."""
-
-    @property
-    def memory_stages(self) -> Sequence[tuple[MemoryTable, Number]]:
-        """See Prepared."""
-
-    @property
-    def sequence_length(self) -> Number:
-        """Tokens a sample."""
-
-
-def worst_memory(job: Held, layout: Layout) -> tuple[MemoryParts, Number]:
+def worst_memory(job: Prepared, layout: Layout) -> tuple[MemoryParts, Number]:
     """The parts of the stage that needs most, and its index."""
     table, stage = job.memory_stages[0]
     sequence = job.sequence_length

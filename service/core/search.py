@@ -7,15 +7,15 @@ layout is left out by a rule of thumb.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import throughput
+from service.core import layout_grid
 from service.core.architecture.network import Network
 from service.core.estimate import (
     AT_RISK,
@@ -29,18 +29,17 @@ from service.core.estimate import (
     prepare,
     worst_memory,
 )
-from service.core.fastest import Races, Rows, fastest
+from service.core.fastest import Races, fastest
 from service.core.hardware import Accelerator
+from service.core.layout_grid import Grid
 from service.core.layout_space import Space, layouts
-from service.core.memory import MemoryParts, MemoryTable, in_flight, per_device
+from service.core.memory import MemoryParts
 from service.core.numeric import FloatArray
 from service.core.parallelism import Kernels, Layout
 from service.core.spending import Site
 from service.core.stacking import mapped, stack, take
-from service.core.throughput import Stages
 from service.core.uncertainty import relative
 
-T = TypeVar("T")
 RECOMPUTATIONS = ("none", "selective", "half", "full")
 OBJECTIVES = ("time", "usd", "kgco2e", "devices")
 
@@ -227,40 +226,6 @@ def _blocks(question: Question, space: Space, recomputations: Sequence[str]) -> 
         )
 
 
-class _Memory(NamedTuple):
-    """What the memory of a job depends on, beside its layout."""
-
-    table: MemoryTable
-    """[pipeline degree, stage], or one for all."""
-    stage: FloatArray
-    """Index of each stage; the first one stands where a degree has fewer."""
-    bounds: tuple[float, float]
-
-
-@lru_cache(maxsize=256)
-def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
-    """Memory's tables by pipeline degree."""
-    network, kernels, *_ = question
-    found = [memory_stages(network, kernels, p) for p in pipelines]
-    slots = max(map(len, found))
-    full = [pair for stages in found for pair in stages + stages[:1] * (slots - len(stages))]
-    shape = (len(pipelines), slots)
-    table = stack([table for table, _ in full], collapse=True)
-    return _Memory(
-        mapped(table, lambda column: column.reshape(shape)),
-        np.array([index for _, index in full]).reshape(shape),
-        memory_bounds(network, kernels),
-    )
-
-
-@lru_cache(maxsize=256)
-def _work(question: Question, pipelines: tuple[int, ...]) -> Stages:
-    """What takes time, with one row for each pipeline degree, or one for all."""
-    network, kernels, _, sequence, _ = question
-    tables = [throughput.stages(network, kernels, p, sequence) for p in pipelines]
-    return stack(tables, collapse=True)
-
-
 @lru_cache(maxsize=256)
 def _jobs(question: Question, pipelines: tuple[int, ...]) -> Prepared:
     """Prepared jobs whose tables hold one row for each pipeline degree, or one for all."""
@@ -328,7 +293,7 @@ def best_layout(
     Where none is sure to fit, the fastest that may; where none may, the one that needs least.
     None where no layout is valid; `sure`: or where none is sure to fit, which is cheaper to know.
     """
-    grid = _Grid(question, space)
+    grid = Grid(question, space)
     if not grid.count:
         return None
     found = fastest(Races(grid.held, grid.seconds), grid.count, recomputations, sure)
@@ -336,61 +301,6 @@ def best_layout(
         return None
     layout = grid.layout(np.array([found.row]), np.array([found.stage]))
     return _plain(replace(take(layout, 0), searched=1.0)), found.recomputation, found.code
-
-
-class _Grid:
-    """Valid layouts of which only those asked for are evaluated."""
-
-    def __init__(self, question: Question, space: Space) -> None:
-        network, _, _, sequence, batch = question
-        self.question = question
-        self.base, stages = layouts(network, space, int(sequence), int(batch))
-        self.stages = np.array(stages, dtype=np.float64)
-        self.pipelines: NDArray[Any] = np.asarray(self.base.pipeline)
-        self.count = len(self.pipelines)
-        self.known: dict[Any, tuple[NDArray[Any], Any]] = {}
-
-    def layout(self, rows: Rows, stages: Rows) -> Layout:
-        """Rows with the ZeRO stage of that index."""
-        return replace(take(self.base, rows), zero_stage=self.stages[stages])
-
-    def held(self, recomputation: str, rows: Rows) -> tuple[FloatArray, FloatArray]:
-        """Admission and peak bytes, [row, stage]."""
-        tables, place = self._tables(_memory, recomputation, rows)
-        table, index = take((tables.table, tables.stage), (place[:, None], slice(None)))
-        base = replace(take(self.base, rows[:, None, None]), zero_stage=self.stages[None, :, None])
-        sequence, shape = self.question.sequence_length, (len(rows), len(self.stages), 1)
-        parts = per_device(table, base, sequence, in_flight(base, index))
-        peak = np.broadcast_arrays(parts.peak, np.empty(shape))[0].max(axis=2)
-        code = admission(relative(peak, *tables.bounds), self.question.accelerator.memory_bytes)
-        return np.array(code, dtype=np.float64), peak
-
-    def seconds(self, recomputation: str, rows: Rows, stages: Rows) -> FloatArray:
-        """Of a step."""
-        stacked, place = self._tables(_work, recomputation, rows)
-        _, kernels, accelerator, _, _ = self.question
-        step = throughput.step(
-            take(stacked, place),
-            throughput.state_bytes(kernels),
-            self.layout(rows, stages),
-            throughput.device(accelerator, kernels.compute_format),
-            throughput.coefficients(accelerator, kernels),
-        )
-        return np.broadcast_to(np.asarray(step.total_seconds), rows.shape)
-
-    def _tables(
-        self, stacked: Callable[[Question, tuple[int, ...]], T], recomputation: str, rows: Rows
-    ) -> tuple[T, Rows]:
-        """Tables by pipeline degree, and which of them belongs to each row."""
-        wanted = np.unique(self.pipelines[rows])
-        pipelines, tables = self.known.get((stacked, recomputation), (np.empty(0), None))
-        if tables is None or not np.isin(wanted, pipelines).all():
-            pipelines = np.union1d(pipelines, wanted)
-            kernels = replace(self.question.kernels, recomputation=recomputation)
-            question = self.question._replace(kernels=kernels)
-            tables = stacked(question, tuple(map(int, pipelines)))
-            self.known[stacked, recomputation] = pipelines, tables
-        return tables, np.searchsorted(pipelines, self.pipelines[rows])
 
 
 @lru_cache(maxsize=1024)
@@ -436,4 +346,4 @@ def usual_space(question: Question, devices: int) -> Space:
 
 def caches() -> tuple[Any, ...]:
     """What must be forgotten when a calibration changes while the program runs."""
-    return best_layout, _jobs, _work, _memory, _state_bytes
+    return best_layout, _jobs, _state_bytes, *layout_grid.caches()

@@ -1,0 +1,135 @@
+"""Layouts as a grid of which only those asked for are evaluated, some thousands at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core import throughput
+from service.core.estimate import admission, memory_bounds, memory_stages
+from service.core.fastest import Rows
+from service.core.layout_space import Space, layouts
+from service.core.memory import MemoryTable, in_flight, per_device
+from service.core.numeric import FloatArray
+from service.core.parallelism import Layout
+from service.core.stacking import mapped, stack, take
+from service.core.throughput import Stages
+from service.core.uncertainty import relative
+
+if TYPE_CHECKING:
+    from service.core.search import Question
+
+T = TypeVar("T")
+_PART = 8192
+"""Layouts evaluated at once: what they need for it stays within tens of megabytes."""
+
+
+class _Memory(NamedTuple):
+    """What the memory of a job depends on, beside its layout."""
+
+    table: MemoryTable
+    """[pipeline degree, stage], or one for all."""
+    stage: FloatArray
+    """Index of each stage; the first one stands where a degree has fewer."""
+    bounds: tuple[float, float]
+
+
+@lru_cache(maxsize=256)
+def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
+    """Memory's tables by pipeline degree."""
+    network, kernels, *_ = question
+    found = [memory_stages(network, kernels, p) for p in pipelines]
+    slots = max(map(len, found))
+    full = [pair for stages in found for pair in stages + stages[:1] * (slots - len(stages))]
+    shape = (len(pipelines), slots)
+    table = stack([table for table, _ in full], collapse=True)
+    return _Memory(
+        mapped(table, lambda column: column.reshape(shape)),
+        np.array([index for _, index in full]).reshape(shape),
+        memory_bounds(network, kernels),
+    )
+
+
+@lru_cache(maxsize=256)
+def _work(question: Question, pipelines: tuple[int, ...]) -> Stages:
+    """What takes time, with one row for each pipeline degree, or one for all."""
+    network, kernels, _, sequence, _ = question
+    tables = [throughput.stages(network, kernels, p, sequence) for p in pipelines]
+    return stack(tables, collapse=True)
+
+
+def _parts(rows: Rows) -> list[slice]:
+    return [slice(first, first + _PART) for first in range(0, len(rows), _PART)]
+
+
+class Grid:
+    """Valid layouts of which only those asked for are evaluated."""
+
+    def __init__(self, question: Question, space: Space) -> None:
+        network, _, _, sequence, batch = question
+        self.question = question
+        self.base, stages = layouts(network, space, int(sequence), int(batch))
+        self.stages = np.array(stages, dtype=np.float64)
+        self.pipelines: NDArray[Any] = np.asarray(self.base.pipeline)
+        self.count = len(self.pipelines)
+        self.known: dict[Any, tuple[NDArray[Any], Any]] = {}
+
+    def layout(self, rows: Rows, stages: Rows) -> Layout:
+        """Rows with the ZeRO stage of that index."""
+        return replace(take(self.base, rows), zero_stage=self.stages[stages])
+
+    def held(self, recomputation: str, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Admission and peak bytes, [row, stage]."""
+        tables, place = self._tables(_memory, recomputation, rows)
+        peak = np.concatenate([self._peak(tables, place[at], rows[at]) for at in _parts(rows)])
+        code = admission(relative(peak, *tables.bounds), self.question.accelerator.memory_bytes)
+        return np.asarray(code, dtype=np.float64), peak
+
+    def _peak(self, tables: _Memory, place: Rows, rows: Rows) -> FloatArray:
+        table, index = take((tables.table, tables.stage), (place[:, None], slice(None)))
+        base = replace(take(self.base, rows[:, None, None]), zero_stage=self.stages[None, :, None])
+        parts = per_device(table, base, self.question.sequence_length, in_flight(base, index))
+        shape = np.empty((len(rows), len(self.stages), 1))
+        peak: FloatArray = np.broadcast_arrays(parts.peak, shape)[0].max(axis=2)
+        return peak
+
+    def seconds(self, recomputation: str, rows: Rows, stages: Rows) -> FloatArray:
+        """Of a step."""
+        stacked, place = self._tables(_work, recomputation, rows)
+        parts = [self._step(stacked, place[at], rows[at], stages[at]) for at in _parts(rows)]
+        return np.concatenate(parts)
+
+    def _step(self, stacked: Stages, place: Rows, rows: Rows, stages: Rows) -> FloatArray:
+        _, kernels, accelerator, _, _ = self.question
+        step = throughput.step(
+            take(stacked, place),
+            throughput.state_bytes(kernels),
+            self.layout(rows, stages),
+            throughput.device(accelerator, kernels.compute_format),
+            throughput.coefficients(accelerator, kernels),
+        )
+        return np.broadcast_to(np.asarray(step.total_seconds), rows.shape)
+
+    def _tables(
+        self, stacked: Callable[[Question, tuple[int, ...]], T], recomputation: str, rows: Rows
+    ) -> tuple[T, Rows]:
+        """Tables by pipeline degree, and which of them belongs to each row."""
+        wanted = np.unique(self.pipelines[rows])
+        pipelines, tables = self.known.get((stacked, recomputation), (np.empty(0), None))
+        if tables is None or not np.isin(wanted, pipelines).all():
+            pipelines = np.union1d(pipelines, wanted)
+            kernels = replace(self.question.kernels, recomputation=recomputation)
+            question = self.question._replace(kernels=kernels)
+            tables = stacked(question, tuple(map(int, pipelines)))
+            self.known[stacked, recomputation] = pipelines, tables
+        return tables, np.searchsorted(pipelines, self.pipelines[rows])
+
+
+def caches() -> tuple[Any, ...]:
+    """What must be forgotten when a calibration changes while the program runs."""
+    return _memory, _work
