@@ -69,7 +69,6 @@ _TRAITS: Mapping[str, Traits] = {
     "gemma3_text": Traits("gemma"),
     "vaultgemma": Traits("gemma", score_cap=True, logit_cap=True),
     "deberta": _NARROW_LOSS._replace(position_scores=2.0),
-    "deberta-v2": _NARROW_LOSS._replace(position_scores=2.0),
     "cohere": Traits("cohere"),
     "cohere2": Traits("cohere"),
     "beit": _NARROW_LOSS._replace(score_bias=1.0),

@@ -57,7 +57,7 @@ from service.core.architecture.operators import (
     Parameter,
     Split,
 )
-from service.core.architecture.polynomial import Stream
+from service.core.architecture.polynomial import Stream, fixed
 
 DEBERTA = BERT | {
     "vocab_size": 50265,
@@ -160,10 +160,22 @@ def deberta_v2(config: Config) -> Network:
         kinds_of_position = _positions(config)
         names += ["pos_key_proj"] if "c2p" in kinds_of_position else []
         names += ["pos_query_proj"] if "p2c" in kinds_of_position else []
-    products = tuple(Linear(name, hidden, hidden, True, "column") for name in names)
     buckets = config.optional("position_buckets", -1)
     span = buckets if buckets is not None and buckets > 0 else _span(config)
+    products: Children = tuple(Linear(name, hidden, hidden, True, "column") for name in names)
+    if config.flag("relative_attention"):
+        products += _bucket_scores(hidden, heads, len(_positions(config)), 2 * span)
     return _deberta(config, products, span)
+
+
+def _bucket_scores(hidden: int, heads: int, kinds: int, buckets: int) -> Children:
+    """What is kept of the scores of all buckets, of which each pair is given one.
+
+    The projected positions are repeated for each sample.
+    """
+    positions = Activation("position_keys", kinds * hidden, "gelu")
+    scores = Activation("position_scores", kinds * heads * buckets, "gelu")
+    return Block("positions", (positions,), stream=fixed(buckets)), scores
 
 
 def _positions(config: Config) -> frozenset[str]:
@@ -178,7 +190,7 @@ def _span(config: Config) -> int:
     return reach if reach >= 1 else config.integer("max_position_embeddings")
 
 
-def _deberta(config: Config, products: tuple[Operator, ...], span: int) -> Network:
+def _deberta(config: Config, products: Children, span: int) -> Network:
     hidden = config.integer("hidden_size")
     width = config.optional("embedding_size", 1) or hidden
     block, first, mlp, second = encoder_layer(config, hidden)
