@@ -80,6 +80,41 @@ def test_a_new_request_about_known_things(
     assert calls(one) < limit
 
 
+MIXTURE = {
+    "model_type": "mixtral",
+    "hidden_size": 8192,
+    "intermediate_size": 28_672,
+    "num_hidden_layers": 120,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "num_local_experts": 128,
+}
+HUGE = {
+    "model": {"kind": "huggingface", "config": MIXTURE},
+    "hardware": {"accelerator": "a100-sxm4-80gb", "count": 512},
+}
+"""Two trillion parameters and more: no layout of so many devices holds them."""
+
+
+def test_what_does_not_fit_is_searched_for_changes_in_bounded_work(seeded: Snapshot) -> None:
+    lengths = iter((16_384, 24_576, 32_768))
+
+    def one() -> None:
+        workload = {"kind": "pretraining", "sequence_length": next(lengths)}
+        request = EstimateRequest.model_validate(HUGE | {"workload": workload})
+        found = estimate(request, Context(seeded))
+        assert found.verdict
+        assert found.verdict.admission == "does_not_fit"
+
+    assert calls(one) < 150_000
+    tracemalloc.start()
+    try:
+        one()
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_remembered_answer_is_little_to_look_through_for_garbage(seeded: Snapshot) -> None:
     answers, context = Answers(), Context(seeded)
 

@@ -39,7 +39,7 @@ class _Memory(NamedTuple):
     bounds: tuple[float, float]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
     """Memory's tables by pipeline degree."""
     network, kernels, *_ = question
@@ -55,7 +55,7 @@ def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
     )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def _work(question: Question, pipelines: tuple[int, ...]) -> Stages:
     """What takes time, with one row for each pipeline degree, or one for all."""
     network, kernels, _, sequence, _ = question

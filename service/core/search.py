@@ -226,7 +226,7 @@ def _blocks(question: Question, space: Space, recomputations: Sequence[str]) -> 
         )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _jobs(question: Question, pipelines: tuple[int, ...]) -> Prepared:
     """Prepared jobs whose tables hold one row for each pipeline degree, or one for all."""
     network, kernels, accelerator, sequence, _ = question
@@ -281,7 +281,7 @@ def pareto(objectives: FloatArray) -> list[int]:
 # --- One layout for a request that names none -------------------------------------------------
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def best_layout(
     question: Question,
     space: Space,
@@ -303,7 +303,7 @@ def best_layout(
     return _plain(replace(take(layout, 0), searched=1.0)), found.recomputation, found.code
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _state_bytes(network: Network, kernels: Kernels) -> float:
     """Of all devices together: parameters, gradients and optimizer states, each held once."""
     ((table, _),) = memory_stages(network, kernels, 1)
