@@ -31,7 +31,7 @@ WIDTHS = (1, 2, 4, 8, 16, 32)
 PROMPT_SHARE = 0.25
 """Of a sample's tokens, those of the prompt, where nobody says."""
 ENGINE = "vllm"
-WAITING = Interval(3.8, 2.4, 12.5)
+WAITING = Interval(3.8, 2.2, 12.0)
 """What a step takes beside training and forward passes, over the engine's time for answers of the
 mean length: a step waits for its longest answer, and weights are copied to the engine. Median and
 range of five published steps (NeMo RL v0.4, `service.calibration.rollouts`)."""

@@ -171,3 +171,30 @@ def test_the_share_of_layers_that_is_recomputed_is_an_axis(client: httpx.Client)
     for row, share in enumerate(found["columns"][pointer]):
         single = ask(client, placed(base, pointer, share))
         assert resolved(single, "/time/step_seconds/value") == pytest.approx(steps[row], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "values"),
+    [
+        ("/workload/objective", ["sft", "dpo", "grpo"]),
+        ("/workload/offload", ["none", "optimizer", "parameters"]),
+    ],
+)
+def test_rows_differ_in_the_items_of_a_step(
+    client: httpx.Client, pointer: str, values: list[str]
+) -> None:
+    workload = {"kind": "finetuning", "method": "full", "tokens": 1e8, "micro_batch_size": 1}
+    base = FULL | {
+        "workload": workload | {"sequence_length": 1024, "global_batch_size": 64},
+        "hardware": {"accelerator": "h100-sxm", "count": 8},
+        "layout": {"zero_stage": 3},
+    }
+    column = "/time/wall_clock_seconds/value"
+    axes = {pointer: values, "/hardware/count": [8, 16]}
+    found = sweep(client, base=base, axes=axes, columns=[column])["columns"]
+    for value, count, seconds in zip(
+        found[pointer], found["/hardware/count"], found[column], strict=True
+    ):
+        single = placed(placed(base, pointer, value), "/hardware/count", count)
+        assert seconds == pytest.approx(resolved(ask(client, single), column))
+    assert len(set(found[column])) == len(found[column])

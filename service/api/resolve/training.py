@@ -21,7 +21,7 @@ from service.core.finetuning import adapted as with_adapters
 from service.core.hardware import Accelerator
 from service.core.memory.objectives import held_for
 from service.core.parallelism import Kernels, Layout
-from service.core.rollouts import PROMPT_SHARE, Rollout
+from service.core.rollouts import PROMPT_SHARE, WAITING, Rollout
 from service.core.search import RECOMPUTATIONS, Question, admission_of_states
 from service.core.uncertainty import relative
 from service.core.weight_formats import UnknownFormat, weight_bytes
@@ -93,8 +93,8 @@ def _told(objective: Objective) -> str:
     """What a step does for its objective, in words."""
     generated = (
         " Samples are generated on the same devices, by an engine that has their memory meanwhile, "
-        "and trained on once; sequence_length is their mean length. Published steps took 2.4 to "
-        "12.5 times the engine's time; the interval says so."
+        "and trained on once; sequence_length is their mean length. Published steps waited "
+        f"{WAITING.low:g} to {WAITING.high:g} times the engine's time; the interval says so."
     )
     return (
         f"time counts, a sample: sequences trained {objective.trained_sequences:g}, models trained "
