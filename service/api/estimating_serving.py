@@ -235,7 +235,9 @@ def _verdict(
     now, node = _outcome(answer, usd), accelerator.devices_per_node
 
     def attempt(changed: EstimateRequest) -> verdicts.Outcome:
-        _, after = _answered(changed, network, accelerator, job.draft, Ledger())
+        assert isinstance(changed.workload, InferenceWorkload)
+        draft = job.draft if changed.workload.draft else None
+        _, after = _answered(changed, network, accelerator, draft, Ledger())
         return _outcome(after, usd)
 
     changes: list[Change] = []

@@ -123,8 +123,10 @@ _GGUF_WEIGHTS = ("gguf:Q8_0", "gguf:Q6_K", "gguf:Q4_K_M", "gguf:Q3_K_M", "gguf:Q
 def of_serving(
     request: EstimateRequest, workload: InferenceWorkload, job: ServingJob, most_ways: int
 ) -> Iterator[Lever]:
-    """Smaller weights, a smaller cache, fewer or shorter sequences, more tensor ways."""
+    """No draft, smaller weights and cache, fewer or shorter sequences, more tensor ways."""
     put = _workload(request)
+    if workload.draft is not None:
+        yield [put(draft=None)]
     gguf = job.weights.startswith("gguf:") or job.engine == "llama.cpp"
     formats = _GGUF_WEIGHTS if gguf else _WEIGHTS
     yield [put(weights=name) for name in formats if name != job.weights]

@@ -174,3 +174,22 @@ def test_a_draft_that_cannot_be_is_refused_at_its_own_field(
     assert response.status_code == 422
     (error,) = response.json()["errors"]
     assert error["pointer"].replace("/inference", "") == pointer.replace("/inference", "")
+
+
+def test_where_only_the_draft_does_not_fit_leaving_it_out_is_the_smallest_change(
+    client: httpx.Client,
+) -> None:
+    draft = {
+        "tokens": 4,
+        "acceptance": 0.7,
+        "model": {"kind": "catalog", "name": "llama-3.1-70b"},
+    }
+    body = {
+        "model": {"kind": "catalog", "name": "llama-3.1-8b"},
+        "workload": JOB | {"draft": draft},
+        "hardware": H100,
+    }
+    verdict = client.post("/estimate", json=body).json()["verdict"]
+    assert verdict["admission"] == "does_not_fit"
+    patches = [change["patch"] for change in verdict["smallest_changes"]]
+    assert {"workload": {"kind": "inference", "draft": None}} in patches
