@@ -27,6 +27,10 @@ logger = logging.getLogger("service.access")
 failures = logging.getLogger("service.failures")
 
 PROBES = frozenset(("/livez", "/readyz", "/metrics"))
+BULK = frozenset(
+    ("/sweep", "/estimate/batch", "/layouts", "/alternatives", "/places", "/scaling-laws/fit")
+)
+"""What works longest: it gets half of the places, so that the rest goes on beside it."""
 BODY_SECONDS = 30.0
 IMPORT_FACTOR = 4
 """How much larger than other bodies the body of an import may be."""
@@ -224,21 +228,28 @@ class Gate:
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self.app = app
-        self.limit = limit
-        self.inside = 0
+        self.limits = {False: limit, True: max(limit // 2, 1)}
+        """For all requests, and for those of BULK among them."""
+        self.inside = {False: 0, True: 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or not."""
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self.app(scope, receive, send)
             return
-        if self.inside >= self.limit:
-            detail = f"{self.limit} requests are in progress; try again in a second."
+        kinds = {False, scope["path"] in BULK}
+        full = [kind for kind in kinds if self.inside[kind] >= self.limits[kind]]
+        if full:
+            detail = f"{self.limits[full[0]]} requests are in progress; try again in a second."
             problem = ProblemError("overloaded", detail, headers={"Retry-After": "1"})
             await refuse(scope, send, problem)
             return
-        self.inside += 1
+        self._count(kinds, 1)
         try:
             await self.app(scope, receive, send)
         finally:
-            self.inside -= 1
+            self._count(kinds, -1)
+
+    def _count(self, kinds: set[bool], change: int) -> None:
+        for kind in kinds:
+            self.inside[kind] += change

@@ -72,13 +72,16 @@ def call(app: Any, body: bytes = b"", headers: list[tuple[bytes, bytes]] | None 
 
 
 async def called(
-    app: Any, body: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None
+    app: Any,
+    body: bytes = b"",
+    headers: list[tuple[bytes, bytes]] | None = None,
+    path: str = "/x",
 ) -> Messages:
     sent: Messages = []
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/x",
+        "path": path,
         "headers": headers or [],
         "query_string": b"",
     }
@@ -144,6 +147,25 @@ def test_the_gate_refuses_what_is_too_much_and_opens_again() -> None:
     assert refused[0]["status"] == 503
     assert (b"retry-after", b"1") in refused[0]["headers"]
     assert (first[0]["status"], later[0]["status"]) == (200, 200)
+
+
+def test_bulk_work_takes_half_of_the_places() -> None:
+    async def scenario() -> list[int]:
+        release = asyncio.Event()
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await release.wait()
+            await answer(scope, receive, send)
+
+        gate = Gate(slow, limit=4)
+        tasks = []
+        for path in ("/sweep", "/sweep", "/layouts", "/x", "/x", "/x"):
+            tasks.append(asyncio.create_task(called(gate, path=path)))
+            await asyncio.sleep(0)
+        release.set()
+        return [(await task)[0]["status"] for task in tasks]
+
+    assert asyncio.run(scenario()) == [200, 200, 503, 200, 200, 503]
 
 
 def test_a_body_that_does_not_arrive_is_given_up() -> None:
