@@ -74,7 +74,7 @@ def catalogued(snapshot: Snapshot, name: str) -> tuple[Fact, Network]:
     return _catalogued(Catalog(snapshot), name)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _catalogued(catalog: Catalog, name: str) -> tuple[Fact, Network]:
     fact = catalog.snapshot.get("models", name)
     return fact, networks.network(fact)
@@ -115,7 +115,7 @@ def _read_anew(kind: str, text: str) -> Network:
     return _BUILDERS[kind](json.loads(text))
 
 
-_remembered = lru_cache(maxsize=256)(_read_anew)
+_remembered = lru_cache(maxsize=128)(_read_anew)
 _LONGEST_KEPT = 50_000
 """Characters of a document that may stay in memory."""
 

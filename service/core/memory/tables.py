@@ -51,7 +51,7 @@ class MemoryTable:
     offload_parameters: Number
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0) -> MemoryTable:
     """The table of one stage, folded once for each network and set of kernels."""
     width = formats(kernels)
