@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import json
 import random
 import re
 import time
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ import pytest
 
 from service.api.app import create_app
 from service.api.lifespan import lifespan
+from service.api.nesting import check
+from service.api.problems import ProblemError
 from service.api.request_bodies import MOST_FINDINGS
 from service.settings import Settings
 from tests.api import test_fuzz as fuzz
@@ -199,3 +203,23 @@ def test_200_000_hostile_bodies_cost_little(tmp_path: Path) -> None:
         print(f"{size / 1e6:.1f} MB: {what}")
     assert found.largest[0][0] < MOST_BYTES
     assert found.slowest[0][0] < MOST_CPU_SECONDS
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100 + b'"a",' * 500_000,
+        b"[" * 70 + b'"' + b"a[" * 1_000_000 + b'"',
+        b"[" * 60 + b'"' + b'\\"[' * 1_000_000,
+        (b"[" * 30 + b'"') * 60_000,
+    ],
+    ids=["strings", "one string", "escapes", "no end"],
+)
+def test_how_deeply_a_body_is_nested_is_told_in_little_memory(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(ProblemError):
+            check(body)
+        assert tracemalloc.get_traced_memory()[1] < MOST_BYTES / 2
+    finally:
+        tracemalloc.stop()
