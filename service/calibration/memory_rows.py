@@ -199,7 +199,10 @@ def _adapters(row: Mapping[str, Any]) -> finetuning.Adapters:
 
 
 def _jean_zay() -> Iterator[Job]:
-    """Megatron-DeepSpeed on A100-80GB, whole-device readings of nvidia-smi."""
+    """Megatron-DeepSpeed on A100-80GB, whole-device readings of nvidia-smi.
+
+    From line 900 of the log on, an optimizer for bf16 kept gradients twice; those are left out.
+    """
     for row in _read("throughput_rows"):
         if "tr11-176B" not in row["source"] or not row["memory_per_gpu_gb"] or not row["d_model"]:
             continue
@@ -209,10 +212,10 @@ def _jean_zay() -> Iterator[Job]:
         if found is None:
             continue
         tensor, pipeline, data = (float(part) for part in found.groups())
-        samples = float(row["micro_batch"])
-        model = shapes.gpt(
-            layers, hidden, hidden // 128, vocabulary=250_880, positions=0, dropout=0.0
-        )
+        if int(row["source"].split()[-1]) >= 900:
+            continue
+        samples, heads = float(row["micro_batch"]), int(row["heads"])
+        model = shapes.gpt(layers, hidden, heads, vocabulary=250_880, positions=0, dropout=0.0)
         yield Job(
             "bigscience-a100",
             f"{row['source'][-9:]} {row['model']} {row['parallelism']} micro-batch {samples:g}",
