@@ -26,7 +26,7 @@ class Stages(NamedTuple):
     """Experts that see a token, in the layer with the most of them; at least 1."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def stage_tables(network: Network, kernels: Kernels, pipeline: int) -> tuple[WorkTable, ...]:
     """Tables of the stages that no other stage exceeds in every field."""
     if pipeline == 1:
@@ -64,7 +64,7 @@ def _exceeds(a: WorkTable, b: WorkTable) -> bool:
     )
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def stages(network: Network, kernels: Kernels, pipeline: int, sequence_length: float) -> Stages:
     """The stages of a job, for samples of that length."""
     whole = table(network, kernels)
