@@ -243,14 +243,17 @@ def backtest_rows(judged: Sequence[Judged]) -> list[BacktestRow]:
 def _bounds_of_others(
     judged: Sequence[Judged], level: str, quantity: str, engine: str, model: str
 ) -> tuple[float, float]:
-    """The interval of a level without the rows of one model; the widening is that of all."""
+    """The interval of a level without the rows of one model; the widening is that of all.
+
+    An unseen engine's own rows count only where no other engine has any.
+    """
     group = [j for j in judged if _belongs(j, level, quantity)]
     own = [j for j in group if j.row.engine == engine]
     if level != "none" and len(own) >= OWN_INTERVAL:
         group = own
     others = [j for j in group if j.row.model != model] or group
     if level == "none":
-        return _enveloped(others)
+        return _enveloped([j for j in group if j.row.engine != engine] or others)
     low, high = _bounds(others)
     lower, upper = widening(group)
     return low * lower, high * upper
