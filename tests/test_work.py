@@ -65,7 +65,7 @@ def test_a_network_is_folded_once() -> None:
 
 @pytest.mark.parametrize(
     ("body", "limit"),
-    [(REQUEST, 1_400), (REQUEST | {"layout": {"tensor": 4}}, 1_150)],
+    [(REQUEST, 1_500), (REQUEST | {"layout": {"tensor": 4}}, 1_300)],
     ids=["search", "layout"],
 )
 def test_a_new_request_about_known_things(
