@@ -25,8 +25,8 @@ from service.catalog.snapshot import Snapshot
 from service.core.finetuning import Objective
 from service.core.layout_neighbours import Neighbour as CoreNeighbour
 from service.core.layout_neighbours import neighbours
-from service.core.layout_space import Space
-from service.core.search import Caps, Found, Question, Terms, search, usual_space
+from service.core.layout_space import Question, Space
+from service.core.search import Caps, Found, Terms, search, usual_space
 
 MOST_LAYOUTS = 50
 USUAL_DEVICES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

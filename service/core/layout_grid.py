@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 from service.core import throughput
 from service.core.estimate import admission, memory_bounds, memory_stages
 from service.core.fastest import Rows
-from service.core.layout_space import Space, layouts
+from service.core.layout_space import Question, Space, layouts
 from service.core.memory import MemoryTable, in_flight, per_device
 from service.core.numeric import FloatArray
 from service.core.parallelism import Layout
 from service.core.stacking import mapped, stack, take
 from service.core.throughput import Stages
 from service.core.uncertainty import relative
-
-if TYPE_CHECKING:
-    from service.core.search import Question
 
 T = TypeVar("T")
 _PART = 8192

@@ -10,17 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.core.architecture.network import Network
-from service.core.parallelism import Layout
+from service.core.hardware import Accelerator
+from service.core.parallelism import Kernels, Layout
 
 UNEVEN_CHUNKS = (2, 4, 8)
 
 Column = NDArray[np.int64]
 Columns = dict[str, Column]
+
+
+class Question(NamedTuple):
+    """A job whose layout is sought."""
+
+    network: Network
+    kernels: Kernels
+    accelerator: Accelerator
+    sequence_length: float
+    global_batch_size: float
 
 
 @dataclass(frozen=True)

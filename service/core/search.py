@@ -30,9 +30,8 @@ from service.core.estimate import (
     worst_memory,
 )
 from service.core.fastest import Races, fastest
-from service.core.hardware import Accelerator
 from service.core.layout_grid import Grid
-from service.core.layout_space import Space, layouts
+from service.core.layout_space import Question, Space, layouts
 from service.core.memory import MemoryParts
 from service.core.numeric import FloatArray
 from service.core.parallelism import Kernels, Layout
@@ -42,16 +41,6 @@ from service.core.uncertainty import relative
 
 RECOMPUTATIONS = ("none", "selective", "half", "full")
 OBJECTIVES = ("time", "usd", "kgco2e", "devices")
-
-
-class Question(NamedTuple):
-    """A job whose layout is sought."""
-
-    network: Network
-    kernels: Kernels
-    accelerator: Accelerator
-    sequence_length: float
-    global_batch_size: float
 
 
 class Terms(NamedTuple):

@@ -10,7 +10,7 @@ from service.api.requests import EstimateRequest
 from service.calibration import reference
 from service.catalog.store import Store
 from service.catalog.transfer import import_text
-from service.core import search
+from service.core import layout_space, search
 from service.core.parallelism import Kernels
 from tests.bench.bench_catalog import price_list
 from tests.bench.bench_core import LLAMA, SITE, first_sight, row_seconds
@@ -34,7 +34,7 @@ def run() -> Iterator[Figure]:
 
 def _layouts() -> Iterator[Figure]:
     network, accelerator = reference.network("llama-3.1-70b"), reference.accelerator("h100-sxm")
-    question = search.Question(network, Kernels(), accelerator, 8192.0, 4096.0)
+    question = layout_space.Question(network, Kernels(), accelerator, 8192.0, 4096.0)
     terms = search.Terms(1e12, SITE, 2.5)
     for devices in (8, 64, 512, 4096):
         space = search.usual_space(question, devices)

@@ -13,12 +13,11 @@ from service.core.architecture.network import Network
 from service.core.estimate import FITS, Estimate
 from service.core.hardware import Accelerator
 from service.core.layout_neighbours import neighbours
-from service.core.layout_space import Space, divisors, fault
+from service.core.layout_space import Question, Space, divisors, fault
 from service.core.parallelism import Kernels, Layout
 from service.core.search import (
     RECOMPUTATIONS,
     Caps,
-    Question,
     Terms,
     best_layout,
     estimate_of,

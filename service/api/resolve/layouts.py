@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from service.core.estimate import FITS
-from service.core.layout_space import Space
+from service.core.layout_space import Question, Space
 from service.core.parallelism import Layout
-from service.core.search import Question, admission_of_states, best_layout, usual_space
+from service.core.search import admission_of_states, best_layout, usual_space
 
 MOST_DEVICES = 65_536
 

@@ -19,10 +19,11 @@ from service.core.architecture.network import Network
 from service.core.finetuning import ALL_LINEAR, OBJECTIVES, Adapters, Objective, UnknownTarget
 from service.core.finetuning import adapted as with_adapters
 from service.core.hardware import Accelerator
+from service.core.layout_space import Question
 from service.core.memory.objectives import held_for
 from service.core.parallelism import Kernels, Layout
 from service.core.rollouts import PROMPT_SHARE, WAITING, Rollout
-from service.core.search import RECOMPUTATIONS, Question, admission_of_states
+from service.core.search import RECOMPUTATIONS, admission_of_states
 from service.core.uncertainty import relative
 from service.core.weight_formats import UnknownFormat, weight_bytes
 
