@@ -45,7 +45,7 @@ class Settings:
     """`keys`: with a key (open on loopback when none is set). `closed`: nobody writes."""
     max_body_bytes: int = 16 * 2**20
     max_concurrency: int = 256
-    """Requests in progress at once; more get a 503 with Retry-After."""
+    """Requests in progress at once, bulk ones in half of them; more get a 503 with Retry-After."""
     snapshot_seconds: float = 0.5
     """How often a change of the catalog by another process is looked for."""
     shutdown_seconds: int = 20
