@@ -25,7 +25,8 @@ SETTINGS = {
     "reads": "`open`, or `closed`: then reading needs a key too",
     "writes": "`keys`, or `closed`: nobody writes. On loopback without a key writes are open",
     "max_body_bytes": "Longer bodies are refused",
-    "max_concurrency": "Requests in progress at once, bulk ones in half of them; more get a 503 with Retry-After",
+    "max_concurrency": "Requests in progress at once, bulk ones in half of them; more get a 503 "
+    "with Retry-After",
     "snapshot_seconds": "How often a change of the catalog by another process is looked for",
     "shutdown_seconds": "How long requests in progress may go on after SIGTERM",
     "cors_origins": "Origins of web pages that may call the service, comma between",
