@@ -178,9 +178,13 @@ def _penalty(leaf: Placed, choice: Choice) -> float:
     operator = leaf.operator
     if not isinstance(operator, Linear) or min(operator.inputs, operator.outputs) < 512:
         return 1.0
-    elements = round(16.0 / choice.formats.compute)
-    aligned = operator.inputs % elements == 0 and operator.outputs % elements == 0
+    aligned = _fills(operator.inputs, choice) and _fills(operator.outputs, choice)
     return 1.0 if aligned else MISALIGNED
+
+
+def _fills(width: int, choice: Choice) -> bool:
+    """Whether so many elements are whole groups of 16 bytes."""
+    return width % round(16.0 / choice.formats.compute) == 0
 
 
 def _kind(leaf: Placed) -> str:
@@ -205,9 +209,7 @@ def _add_attention(total: _Sum, leaf: Placed, count: int, choice: Choice) -> Non
         passes = 3.0 + max(again, 1.0 if kernels.recomputation == "selective" else 0.0)
     else:
         passes = 1.0 + FLASH_BACKWARD + again
-    elements = round(16.0 / choice.formats.compute)
-    odd = eager and operator.key_dim % elements != 0
-    passes *= MISALIGNED_HEADS if odd else 1.0
+    passes *= MISALIGNED_HEADS if eager and not _fills(operator.key_dim, choice) else 1.0
     flops = attention_flops(leaf).scaled(count * passes)
     if eager or not operator.causal:
         total.add("attention", flops)
