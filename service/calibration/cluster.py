@@ -8,9 +8,9 @@ that the cluster is new to it; coefficients that have seen them leave little to 
 One factor is all that one half can teach of the other. Separate factors for kernels, tensor
 collectives and gradients lower the median error of the other half by a few tenths of a percent
 where they help (BigScience 8.5 to 8.1 %) and raise it where they do not; a Gaussian process over
-the layout left it where it was. On vTrain's rows single layouts take up to twice their
-neighbours' time: six of 46 rows hold nearly half of the mean error, and no known half tells of
-them, so the median falls by three tenths and the mean hardly.
+the layout left it where it was. On vTrain's rows single
+layouts take up to twice their neighbours' time: six of 46 rows hold nearly half of the mean
+error, and no known half tells of them. So the median falls by two fifths and the mean hardly.
 """
 
 from __future__ import annotations

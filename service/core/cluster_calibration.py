@@ -3,14 +3,14 @@
 The log-ratios of observed to predicted figures of a cluster scatter around one log-factor that
 the cluster owns. All of it is unknown beforehand: the factor has a Student-t prior around 1 whose
 spread comes from the general interval, the scatter's size a log-normal one, and its shape is
-either even (logistic) or that of a cluster where most runs agree and some are far off (Cauchy).
-An absurd run so counts for little. The posterior is summed on a grid: nothing is sampled, equal
-runs give equal answers.
+even (logistic), or that of a cluster where most runs agree and some are far off (Cauchy), to
+either side or rather above: a run that goes wrong takes longer. An absurd run so counts for
+little. The posterior is summed on a grid: nothing is sampled, equal runs give equal answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,8 @@ SCATTER_DOUBT = 1.0
 """Log standard deviation of that scatter."""
 LEAST_SPREAD = 0.1
 """No general interval is taken to be tighter; log units."""
+SKEW = 1.5
+"""Of the lopsided shape: scale above its factor, and one over that below, in scatters."""
 FURTHEST = 4.6
 """Largest log-ratio that is looked at (a factor of 100); what lies beyond is as absurd as that."""
 _SCATTERS = np.linspace(-2.5, 2.5, 25)
@@ -84,11 +86,11 @@ def _posterior(factors: FloatArray, seen: FloatArray, spread: float) -> FloatArr
     """Weights that sum to 1 over (shape of the scatter, log-factor, its size)."""
     scales = _scales(spread)
     before = _log_prior(factors / (SPREAD_SHARE * spread))[:, None] - 0.5 * _SCATTERS**2
-    total = np.stack([before for _ in _SHAPES])
+    total = np.stack([before + np.log(shape.odds) for shape in _SHAPES])
     for ratio in seen:
         deviation = (ratio - factors[:, None]) / scales
-        for shape, (log_density, _) in zip(total, _SHAPES, strict=True):
-            shape += log_density(deviation) - np.log(scales)
+        for logs, shape in zip(total, _SHAPES, strict=True):
+            logs += shape.log_density(deviation) - np.log(scales)
     weights: FloatArray = np.exp(total - total.max())
     weights /= weights.sum()
     return weights
@@ -123,10 +125,38 @@ def _below_cauchy(deviation: FloatArray) -> FloatArray:
     return share
 
 
+def _log_lopsided(deviation: FloatArray) -> FloatArray:
+    """Log density of two half Cauchys that meet at 0, the upper one SKEW**2 times as wide."""
+    stretched = np.where(deviation > 0.0, deviation / SKEW, deviation * SKEW)
+    density: FloatArray = _log_cauchy(stretched) + np.log(2.0 * SKEW / (SKEW * SKEW + 1.0))
+    return density
+
+
+def _below_lopsided(deviation: FloatArray) -> FloatArray:
+    lower = 2.0 / (SKEW * SKEW + 1.0) * _below_cauchy(np.minimum(deviation, 0.0) * SKEW)
+    upper = np.arctan(np.maximum(deviation, 0.0) / SKEW) * 2.0 / np.pi
+    share: FloatArray = lower + SKEW * SKEW / (SKEW * SKEW + 1.0) * upper
+    return share
+
+
+class _Shape(NamedTuple):
+    """How a cluster's runs can scatter around its factor, in scales of the scatter."""
+
+    odds: float
+    """Before any run."""
+    log_density: Callable[[FloatArray], FloatArray]
+    below: Callable[[FloatArray], FloatArray]
+    """Share of runs below."""
+
+
 _LOGISTIC = np.pi / np.sqrt(3.0)
-_SHAPES = ((_log_logistic, _below_logistic), (_log_cauchy, _below_cauchy))
-"""How a cluster's runs can scatter: log density, and share below. Either is as likely before any
-run, since about half of the sources of `service.calibration.cluster` go with each."""
+_SHAPES = (
+    _Shape(0.45, _log_logistic, _below_logistic),
+    _Shape(0.45, _log_cauchy, _below_cauchy),
+    _Shape(0.1, _log_lopsided, _below_lopsided),
+)
+"""Of the sources of `service.calibration.cluster` half are evenly scattered and half lopsided. The
+lopsided shape has the lower odds, so that a few runs do not pull the factor to one side."""
 
 
 def _moments(factors: FloatArray, weights: FloatArray) -> tuple[float, float]:
@@ -144,8 +174,8 @@ def _quantile(share: float, factors: FloatArray, weights: FloatArray, spread: fl
         middle = 0.5 * (low + high)
         deviation = (middle - factors[:, None]) / scales
         below = sum(
-            float((shape * share_below(deviation)).sum())
-            for shape, (_, share_below) in zip(weights, _SHAPES, strict=True)
+            float((of_shape * shape.below(deviation)).sum())
+            for of_shape, shape in zip(weights, _SHAPES, strict=True)
         )
         low, high = (middle, high) if below < share else (low, middle)
     return 0.5 * (low + high)

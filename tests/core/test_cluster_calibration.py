@@ -54,7 +54,7 @@ def test_one_run_moves_the_answer_a_little_and_the_interval_still_covers(factor:
         seen, following = simulated(factor, 2, seed=seed)
         found = correction([seen], GENERAL)
         held += holds(found, following)
-        assert abs(math.log(found.factor)) <= 0.75 * abs(seen)
+        assert abs(math.log(found.factor)) <= 0.75 * abs(seen) + 0.003
     assert held >= 90
 
 
@@ -76,12 +76,27 @@ def test_a_cluster_of_which_some_runs_are_far_slower_is_told_by_the_others() -> 
         assert correction([*usual, *late], GENERAL).factor == pytest.approx(0.8, rel=0.04)
 
 
-@pytest.mark.parametrize(("log_density", "below"), cluster_calibration._SHAPES)
-def test_the_shapes_of_scatter_are_distributions(log_density: Any, below: Any) -> None:
-    where = np.linspace(-4.0, 4.0, 8001)
-    between = np.trapezoid(np.exp(log_density(where)), where)
-    assert between == pytest.approx(below(4.0) - below(-4.0), abs=1e-6)
-    assert below(np.array(0.0)) == 0.5
+@pytest.mark.parametrize("shape", cluster_calibration._SHAPES)
+def test_the_shapes_of_scatter_are_distributions(shape: Any) -> None:
+    for low, high in ((-4.0, 0.0), (0.0, 4.0)):
+        where = np.linspace(low, high, 8001)
+        between = np.trapezoid(np.exp(shape.log_density(where)), where)
+        assert between == pytest.approx(shape.below(where[-1]) - shape.below(where[0]), abs=1e-6)
+    assert shape.below(np.array(-1e9)) == pytest.approx(0.0, abs=1e-6)
+    assert shape.below(np.array(1e9)) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_cluster_whose_runs_are_late_rather_than_early_is_told_by_its_usual_runs() -> None:
+    """Every run is late, half of them by less than 5 %, a few by a multiple."""
+    factors = []
+    for seed in range(20):
+        delays = np.abs(np.random.default_rng(seed).standard_cauchy(40)) * 0.05
+        factors.append(math.log(correction([float(d) for d in delays], GENERAL).factor))
+    assert 0.0 < np.median(factors) < 0.05
+
+
+def test_the_odds_of_the_shapes_sum_to_one() -> None:
+    assert sum(shape.odds for shape in cluster_calibration._SHAPES) == pytest.approx(1.0)
 
 
 def test_the_interval_narrows_with_evidence() -> None:
