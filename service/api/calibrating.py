@@ -213,7 +213,7 @@ def _power(run: RunFacts, found: Prediction) -> float | None:
         return None
     taken = Corrections(time=Correction(exp(time), 0.0, 0.0, 1))
     at_that_time = evaluated(found.job, found.place, None, taken)
-    return log(run.observed.energy_kwh / at_that_time.energy.total_kwh.value)
+    return log(run.observed.energy_kwh / at_that_time.spent.energy.total_kwh.value)
 
 
 def corrections(found: Evidence, general: Prepared) -> Corrections:

@@ -167,13 +167,13 @@ def _spent(
     in_steps = job.tokens / float(answer.tokens_per_second_per_device.value) / 3600.0
     return {
         "cost": mapping_spending.cost(
-            answer, answer.device_hours, around, request.pricing, in_steps
+            answer.spent, answer.device_hours, around, request.pricing, in_steps
         ),
         "carbon": mapping_spending.carbon(
-            answer,
+            answer.spent,
             around.place,
             mapping_spending.unit_of(request.accounting, job.tokens, job.network.tokens),
-            mapping_spending.start_time(answer, around.place, hours, ledger),
+            mapping_spending.start_time(answer.spent, around.place, hours, ledger),
         ),
     }
 

@@ -115,8 +115,8 @@ def _option(found: Found, index: int, priced: bool) -> LayoutOption:
         peak_bytes=mapping.predicted(estimate.peak_bytes),
         step_seconds=mapping.predicted(estimate.step_seconds),
         wall_clock_seconds=mapping.predicted(estimate.wall_clock_seconds),
-        usd=mapping.predicted(estimate.usd) if priced else None,
-        total_kgco2e=mapping.predicted(estimate.total_kgco2e),
+        usd=mapping.predicted(estimate.spent.usd) if priced else None,
+        total_kgco2e=mapping.predicted(estimate.spent.total_kgco2e),
     )
 
 

@@ -18,11 +18,11 @@ _INTERVALS: Mapping[str, Callable[[Estimate], Interval]] = {
     "/time/model_flops_utilization": lambda e: e.model_flops_utilization,
     "/time/wall_clock_seconds": lambda e: e.wall_clock_seconds,
     "/time/device_hours": lambda e: e.device_hours,
-    "/cost/usd": lambda e: e.usd,
-    "/carbon/energy_kwh": lambda e: e.energy.total_kwh,
-    "/carbon/operational_kgco2e": lambda e: e.operational.location_kgco2e,
-    "/carbon/embodied_kgco2e": lambda e: e.embodied_kgco2e,
-    "/carbon/total_kgco2e": lambda e: e.total_kgco2e,
+    "/cost/usd": lambda e: e.spent.usd,
+    "/carbon/energy_kwh": lambda e: e.spent.energy.total_kwh,
+    "/carbon/operational_kgco2e": lambda e: e.spent.operational.location_kgco2e,
+    "/carbon/embodied_kgco2e": lambda e: e.spent.embodied_kgco2e,
+    "/carbon/total_kgco2e": lambda e: e.spent.total_kgco2e,
 }
 _NUMBERS: Mapping[str, Getter] = {
     "/memory/per_device/parameters_bytes": lambda e: e.memory.parameters_bytes,

@@ -84,7 +84,7 @@ def _outcome(answer: Estimate, priced: bool) -> Outcome:
         answer.peak_bytes,
         float(answer.wall_clock_seconds.value),
         float(answer.device_hours.value),
-        float(answer.usd.value) if priced else None,
+        float(answer.spent.usd.value) if priced else None,
     )
 
 

@@ -7,7 +7,7 @@ separate fields and are never added or substituted for one another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -45,8 +45,7 @@ LEFT_OUT = (
 )
 
 
-@dataclass(frozen=True)
-class Operational:
+class Operational(NamedTuple):
     """Emissions of the electricity by three methods; kgCO2e, or None where there is no factor."""
 
     location_kgco2e: Interval
@@ -142,8 +141,7 @@ def embodied_kgco2e(
     return Interval(value, low, high)
 
 
-@dataclass(frozen=True)
-class Water:
+class Water(NamedTuple):
     """Water that is consumed, in litres; None where the place states no factor."""
 
     on_site_litres: Interval | None

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.core.numeric import Number, exp, maximum, minimum
 from service.core.uncertainty import Interval, product, relative
@@ -155,8 +155,7 @@ def power_residual() -> Interval:
     return relative(1.0, entry["low"], entry["high"])
 
 
-@dataclass(frozen=True)
-class EnergyParts:
+class EnergyParts(NamedTuple):
     """Where the energy of a job goes; kWh. The parts add up to `total_kwh.value`."""
 
     accelerators_kwh: Number

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from service.core import compute, energy, memory, offload, throughput
 from service.core.architecture.network import Network
@@ -133,8 +134,7 @@ def corrected(job: Prepared, own: Corrections) -> Prepared:
     return job
 
 
-@dataclass(frozen=True)
-class Estimate(Spending):
+class Estimate(NamedTuple):
     """The answer for a training job; floats, or arrays of one shape in a sweep."""
 
     memory: MemoryParts
@@ -152,6 +152,7 @@ class Estimate(Spending):
     wall_clock_seconds: Interval
     device_hours: Interval
     draw: Draw
+    spent: Spending
 
     @property
     def margin_bytes(self) -> Number:
@@ -206,7 +207,7 @@ def evaluate(
         wall_clock_seconds=wall_clock,
         device_hours=hours,
         draw=draw,
-        **vars(spending(hours, draw, site, usd_per_device_hour, accounting)),
+        spent=spending(hours, draw, site, usd_per_device_hour, accounting),
     )
 
 

@@ -240,8 +240,8 @@ def _objectives(block: _Block, rows: NDArray[np.intp], terms: Terms) -> FloatArr
     )
     columns = (
         answer.wall_clock_seconds.value,
-        answer.usd.value,
-        answer.total_kgco2e.value,
+        answer.spent.usd.value,
+        answer.spent.total_kgco2e.value,
         layout.devices,
     )
     return np.stack([np.broadcast_to(c, len(rows)) for c in columns], axis=1)

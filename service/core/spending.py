@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from service.core.carbon import (
@@ -65,8 +64,7 @@ class Draw(NamedTuple):
     residual: Interval | None = None
 
 
-@dataclass(frozen=True)
-class Spending:
+class Spending(NamedTuple):
     """Money, energy, carbon and water of a job; floats or arrays."""
 
     usd: Interval

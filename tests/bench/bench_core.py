@@ -78,8 +78,8 @@ def first_sight(config: dict[str, Any] = LLAMA) -> float:
 COLUMNS: dict[str, Callable[[estimate.Estimate], Any]] = {
     "peak": lambda e: e.peak_bytes.value,
     "hours": lambda e: e.device_hours.value,
-    "usd": lambda e: e.usd.value,
-    "kg": lambda e: e.total_kgco2e.value,
+    "usd": lambda e: e.spent.usd.value,
+    "kg": lambda e: e.spent.total_kgco2e.value,
     "admission": lambda e: e.admission,
 }
 

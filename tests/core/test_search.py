@@ -106,8 +106,8 @@ def test_the_search_finds_what_a_plain_loop_over_all_layouts_finds() -> None:
     for key, estimate in fitting.items():
         wanted = (
             estimate.wall_clock_seconds.value,
-            estimate.usd.value,
-            estimate.total_kgco2e.value,
+            estimate.spent.usd.value,
+            estimate.spent.total_kgco2e.value,
             8.0,
         )
         assert seen[key] == pytest.approx(wanted, rel=1e-12)

@@ -24,8 +24,8 @@ COLUMNS: dict[str, Getter] = {
     "admission": lambda e: e.admission,
     "step": lambda e: e.step_seconds.value,
     "hours": lambda e: e.device_hours.low,
-    "usd": lambda e: e.usd.high,
-    "kgco2e": lambda e: e.total_kgco2e.value,
+    "usd": lambda e: e.spent.usd.high,
+    "kgco2e": lambda e: e.spent.total_kgco2e.value,
     "utilization": lambda e: e.model_flops_utilization.value,
 }
 NETWORKS = (

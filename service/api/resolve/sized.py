@@ -279,7 +279,7 @@ def _emissions(width: int, accelerator: Accelerator, devices: int | None, site: 
     idle = found.device_hours - float(found.answer.device_hours.value)
     accounting = Accounting(idle_device_hours=idle)
     again = evaluate(found.job, found.layout, _TOKENS, site, 0.0, accounting)
-    return again.total_kgco2e.times(1.0 / found.device_hours)
+    return again.spent.total_kgco2e.times(1.0 / found.device_hours)
 
 
 def _below(size: float) -> int:
