@@ -108,7 +108,6 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> ParameterTable
     held = dict.fromkeys(("tensor", "key_value", "whole", "expert"), 0.0)
     trained = dict(held)
     units: dict[tuple[int | None, str], dict[str, float]] = {}
-    heads = 1 << 30
     tied_copy = pipeline > 1 and stage == pipeline - 1
     for leaf, layers in network.stage(pipeline, stage):
         unit = units.setdefault((leaf.first_layer, leaf.path[1] if leaf.path[1:] else ""), {})
@@ -120,10 +119,10 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> ParameterTable
             held[key] += amount * layers
             trained[key] += 0 if leaf.frozen else amount * layers
             unit[key] = unit.get(key, 0.0) + amount
-        heads = min(heads, getattr(leaf.operator, "key_value_heads", None) or heads)
     largest = max(units.values(), key=lambda unit: sum(unit.values()), default={})
+    heads = network.key_value_heads(pipeline, stage)
     return ParameterTable(
-        SplitCount(**held, key_value_heads=float(heads)),
-        SplitCount(**trained, key_value_heads=float(heads)),
-        SplitCount(**(dict.fromkeys(held, 0.0) | largest), key_value_heads=float(heads)),
+        SplitCount(**held, key_value_heads=heads),
+        SplitCount(**trained, key_value_heads=heads),
+        SplitCount(**(dict.fromkeys(held, 0.0) | largest), key_value_heads=heads),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.core.architecture.operators import Attention, Embedding, Linear, Operator, Weight
 from service.core.architecture.polynomial import TOKENS, Stream
@@ -47,8 +47,7 @@ class Block:
     """Reused, and built as tensors of its own that are tied to those of the first block."""
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """A leaf with all that its place in the tree says of it."""
 
     operator: Operator
@@ -122,7 +121,7 @@ class Network:
         """Each operator once, with its multiplicity and place."""
         cached: tuple[Placed, ...] | None = self.__dict__.get("_leaves")
         if cached is None:
-            cached = tuple(_walk(self.root, _Place()))
+            cached = tuple(_walk(self.root, _Place([0])))
             object.__setattr__(self, "_leaves", cached)
         return cached
 
@@ -178,7 +177,7 @@ class Network:
             count = min(stop, group.first + group.count) - max(start, group.first)
             if count > 0 and group.shared:
                 found.append((group.leaves, 1))
-                again = tuple(replace(leaf, reused=True) for leaf in group.leaves)
+                again = tuple(leaf._replace(reused=True) for leaf in group.leaves)
                 found.extend([(again, count - 1)] if count > 1 else [])
             elif count > 0:
                 found.append((group.leaves, count))
@@ -204,6 +203,14 @@ class Network:
         }
         return tuple(sorted(found))
 
+    def key_value_heads(self, pipeline: int = 1, index: int = 0) -> float:
+        """The fewest on a stage: in how many parts their weights can be divided at most."""
+        found = (
+            getattr(leaf.operator, "key_value_heads", None)
+            for leaf, _ in self.stage(pipeline, index)
+        )
+        return float(min(filter(None, found), default=_ANY_WAYS))
+
     def experts(self) -> int:
         """The largest number of routed experts in one layer; 0 for a dense network."""
         return max((leaf.routing.count for leaf in self.leaves() if leaf.routing), default=0)
@@ -223,8 +230,13 @@ class Network:
         return None
 
 
-@dataclass
-class _Place:
+_ANY_WAYS = 1 << 30
+"""More than any layout divides by."""
+
+
+class _Place(NamedTuple):
+    counter: list[int]
+    """One number: the layers met so far."""
     path: tuple[str, ...] = ()
     stream: Stream = TOKENS
     weight_copies: int = 1
@@ -235,7 +247,6 @@ class _Place:
     alias: bool = False
     layer: int | None = None
     layer_count: int = 1
-    counter: list[int] = field(default_factory=lambda: [0])
 
 
 def _walk(block: Block, place: _Place) -> Iterator[Placed]:
@@ -275,8 +286,12 @@ def _enter(block: Block, place: _Place) -> _Place:
     routing = block.routing
     held = (1 if block.shared else block.repeat) * (routing.count if routing else 1)
     used = block.repeat * (routing.active if routing else 1.0)
-    inner = replace(
-        place,
+    layer, layer_count = place.layer, place.layer_count
+    if block.layer:
+        layer, layer_count = place.counter[0], block.repeat
+        place.counter[0] += block.repeat
+    return _Place(
+        place.counter,
         path=(*place.path, block.name),
         stream=block.stream or place.stream,
         weight_copies=place.weight_copies * held,
@@ -285,11 +300,9 @@ def _enter(block: Block, place: _Place) -> _Place:
         frozen=place.frozen or block.frozen,
         reused=place.reused or block.reused,
         alias=place.alias or block.alias,
+        layer=layer,
+        layer_count=layer_count,
     )
-    if block.layer:
-        inner.layer, inner.layer_count = place.counter[0], block.repeat
-        place.counter[0] += block.repeat
-    return inner
 
 
 def _groups(leaves: tuple[Placed, ...]) -> Iterator[LayerGroup]:
@@ -309,7 +322,7 @@ def _groups(leaves: tuple[Placed, ...]) -> Iterator[LayerGroup]:
 
 def _single(leaf: Placed, count: int, shared: bool) -> Placed:
     copies = leaf.weight_copies if shared else leaf.weight_copies // count
-    return replace(leaf, weight_copies=copies, uses=leaf.uses / count, layer_count=1)
+    return leaf._replace(weight_copies=copies, uses=leaf.uses / count, layer_count=1)
 
 
 def _kind(leaf: Placed, count: int) -> tuple[Any, ...]:

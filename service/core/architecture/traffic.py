@@ -13,6 +13,7 @@ For flash attention the traffic of its inputs and outputs only (Dao 2023, arXiv 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import add
 from typing import Any, NamedTuple
 
 from service.core.architecture.network import Placed
@@ -51,11 +52,11 @@ class Moved(NamedTuple):
 
     def plus(self, other: Moved) -> Moved:
         """The sum, part by part."""
-        return Moved(*(a + b for a, b in zip(self, other, strict=True)))
+        return Moved(*map(add, self, other))
 
     def scaled(self, factor: float) -> Moved:
         """Each part times the factor."""
-        return Moved(*(a * factor for a in self))
+        return Moved(*[a * factor for a in self])
 
 
 class Passes(NamedTuple):

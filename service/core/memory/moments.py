@@ -8,12 +8,13 @@ at some batch are kept, at most `COUNT` of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.core.architecture.activations import Context
 from service.core.architecture.gradients import working
@@ -31,7 +32,7 @@ from service.core.memory.states import (
     split_of,
     sum_of,
 )
-from service.core.numeric import Number
+from service.core.numeric import FloatArray, Number
 from service.core.parameters import SplitCount
 
 COUNT = 5
@@ -55,18 +56,38 @@ class Moment(NamedTuple):
         return self._replace(held=self.held.scaled(samples))
 
 
-class Layers(NamedTuple):
-    """A run of equal layers on one stage."""
+class Layer(NamedTuple):
+    """One kind of layer."""
 
     kept: Saved
-    """From forward to backward, by one layer."""
+    """From forward to backward."""
     worst: Moment
-    """The largest moment inside one layer's backward pass; its own gradients not counted."""
+    """The largest moment inside its backward pass; its own gradients not counted."""
     gradients: SplitCount
-    """Of one layer's weights."""
+    """Of its weights."""
     cached: SplitCount
-    """16-bit copies of one layer's weights."""
-    number: float
+    """16-bit copies of its weights."""
+
+    @property
+    def alone(self) -> Moment:
+        """Its largest moment, with the copies of its weights."""
+        return self.worst._replace(weights=sum_of(self.cached, self.worst.weights))
+
+
+class Stack(NamedTuple):
+    """The layers of one stage in order."""
+
+    kinds: tuple[Layer, ...]
+    runs: tuple[tuple[int, float], ...]
+    """Which kind, and how many of it follow each other."""
+
+    def kept(self) -> Saved:
+        """From forward to backward, by all layers."""
+        total = Saved()
+        for place, kind in enumerate(self.kinds):
+            number = sum(number for index, number in self.runs if index == place)
+            total = total.plus(kind.kept.scaled(number))
+        return total
 
 
 class Site(NamedTuple):
@@ -78,19 +99,18 @@ class Site(NamedTuple):
     hidden: int
 
 
-def layers(leaves: Sequence[Placed], count: float, context: Context, site: Site) -> Layers:
-    """One run of equal layers; `leaves` are those of one layer.
+def layer(leaves: Sequence[Placed], context: Context, site: Site) -> Layer:
+    """The layer of these leaves.
 
-    A layer is the same on every stage and under every optimizer, so it is folded once.
+    It is the same on every stage and under every optimizer, so it is folded once.
     """
     kernels = replace(context.kernels, optimizer="adamw", offload="none")
     anywhere = site._replace(pipeline=1, stage=0)
-    found = _layer(tuple(leaves), replace(context, kernels=kernels), anywhere)
-    return found._replace(number=count)
+    return _layer(tuple(leaves), replace(context, kernels=kernels), anywhere)
 
 
 @lru_cache(maxsize=256)
-def _layer(leaves: tuple[Placed, ...], context: Context, site: Site) -> Layers:
+def _layer(leaves: tuple[Placed, ...], context: Context, site: Site) -> Layer:
     steps = traced(leaves, context, entered(leaves, context))
     total = Saved()
     worst, worst_size = Moment(Saved()), -1.0
@@ -107,8 +127,8 @@ def _layer(leaves: tuple[Placed, ...], context: Context, site: Site) -> Layers:
     if context.kernels.recomputation == "full":
         entry = layer_input(leaves[0], context.formats.residual)
         worst = worst._replace(held=worst.held.plus(entry), weights=sum_of(cached, worst.weights))
-        return Layers(entry, worst, gradients, NOTHING, 1.0)
-    return Layers(total, worst, gradients, cached, 1.0)
+        return Layer(entry, worst, gradients, NOTHING)
+    return Layer(total, worst, gradients, cached)
 
 
 folded(_layer.cache_clear)
@@ -131,8 +151,6 @@ def weight_amounts(
     """(gradients, 16-bit copies) of the leaves' weights, in bytes."""
     gradients, cached = Tally(), Tally()
     for leaf in leaves:
-        gradients.limit(leaf)
-        cached.limit(leaf)
         for weight in leaf.weights():
             amounts = of_weight(weight, leaf, context.kernels, context.formats, site.stored)
             key = split_of(weight, leaf)
@@ -159,55 +177,85 @@ def _dequantiser(stored: str) -> str:
 
 
 def moments(
-    start: Moment, before: Saved, runs: Sequence[Layers], last: SplitCount, end: Moment
+    start: Moment, before: Saved, stack: Stack, last: SplitCount, end: Moment
 ) -> tuple[Moment, ...]:
     """The candidates of a stage.
 
     `start`: the loss runs backward. `before`: kept in front of the layers. `last`: gradients of
     what follows the layers. `end`: all gradients exist.
+
+    In between the first or the last layer of a run goes backward: those in front of it are kept,
+    those behind it have gradients. All sizes follow from how many there are of each kind, so only
+    the moments that win are built.
     """
-    candidates: list[Moment] = []
-    made = last
-    for run, (held, copies) in zip(reversed(runs), reversed(_in_front(before, runs)), strict=True):
-        candidates.extend(
-            Moment(
-                held.plus(run.kept.scaled(left)).plus(run.worst.held),
-                sum_of(scaled(run.gradients, run.number - 1.0 - left), made),
-                sum_of(sum_of(scaled(run.cached, left + 1.0), copies), run.worst.weights),
-            )
-            for left in (run.number - 1.0, 0.0)
-        )
-        made = sum_of(scaled(run.gradients, run.number), made)
-    return _winners([end, start, *candidates])
+    if not stack.runs:
+        return _winners(np.array([_amounts(end), _amounts(start)]), [end, start].__getitem__)
+    own, front, behind = _passes(stack)
+    sizes = front @ _table(Moment(kind.kept, weights=kind.cached) for kind in stack.kinds)
+    sizes += behind @ _table(Moment(Saved(), kind.gradients) for kind in stack.kinds)
+    sizes += _table(kind.alone for kind in stack.kinds)[own]
+    sizes += _amounts(Moment(before, last))
+
+    def built(index: int) -> Moment:
+        if index < 2:
+            return (end, start)[index]
+        row = index - 2
+        numbers = (front[row].tolist(), behind[row].tolist())
+        return _built(stack, own[row], *numbers, Moment(before, last))
+
+    return _winners(np.array([_amounts(end), _amounts(start), *sizes]), built)
 
 
-def _in_front(before: Saved, runs: Sequence[Layers]) -> list[tuple[Saved, SplitCount]]:
-    """What all layers in front of each run keep, and their 16-bit copies of weights."""
-    held, copies = before, NOTHING
-    found: list[tuple[Saved, SplitCount]] = []
-    for run in runs:
-        found.append((held, copies))
-        held = held.plus(run.kept.scaled(run.number))
-        copies = sum_of(scaled(run.cached, run.number), copies)
-    return found
+def _passes(stack: Stack) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
+    """(kind, numbers of each kind in front, and behind) of the layers that may be the worst.
+
+    Those are the last and the first layer of each run, in the order of the backward pass.
+    """
+    kinds, numbers = np.array(stack.runs).T
+    own = kinds.astype(np.intp)
+    run = np.eye(len(stack.kinds))[own]
+    rest = run * (numbers[:, None] - 1.0)
+    through = np.cumsum(run + rest, axis=0)
+    front, behind = through - run - rest, through[-1] - through
+    two = (len(stack.runs) * 2, len(stack.kinds))
+    fronts = np.stack([front + rest, front], axis=1)[::-1].reshape(two)
+    behinds = np.stack([behind, behind + rest], axis=1)[::-1].reshape(two)
+    return own[::-1].repeat(2), fronts, behinds
 
 
-def _winners(candidates: list[Moment]) -> tuple[Moment, ...]:
+def _table(found: Iterable[Moment]) -> FloatArray:
+    return np.array([_amounts(each) for each in found])
+
+
+def _built(
+    stack: Stack, own: int, front: list[float], behind: list[float], around: Moment
+) -> Moment:
+    """One layer goes backward; `around`: what is held outside the layers."""
+    held, made, copies = around.held, around.gradients, around.weights
+    for kind, before, after in zip(stack.kinds, front, behind, strict=True):
+        held = held.plus(kind.kept.scaled(before))
+        made = sum_of(scaled(kind.gradients, after), made)
+        copies = sum_of(scaled(kind.cached, before), copies)
+    alone = stack.kinds[own].alone
+    return Moment(held.plus(alone.held), made, sum_of(alone.weights, copies))
+
+
+def _winners(amounts: FloatArray, built: Callable[[int], Moment]) -> tuple[Moment, ...]:
     """The first two, and those that with them come closest to the largest at every batch."""
     batch, tokens = np.array(np.meshgrid(_BATCHES, NOMINAL_SEQUENCES)).reshape(2, 1, -1)
-    fixed, linear, square, weights = np.array([_amounts(m) for m in candidates]).T[:, :, None]
+    fixed, linear, square, weights = amounts.T[:, :, None]
     sizes = (fixed + tokens * (linear + tokens * square)) * batch + weights
     goal = np.maximum(sizes.max(axis=0), 1.0)
     reached = sizes[:2].max(axis=0)
-    chosen = candidates[:2]
+    chosen = [0, 1]
     for _ in range(COUNT - 2):
         together = np.maximum(sizes, reached)
         best = int((1.0 - together / goal).sum(axis=1).argmin())
         if (together[best] == reached).all():
             break
         reached = together[best]
-        chosen.append(candidates[best])
-    return tuple(chosen)
+        chosen.append(best)
+    return tuple(built(index) for index in chosen)
 
 
 def _amounts(moment: Moment) -> tuple[float, float, float, float]:

@@ -56,11 +56,11 @@ class Saved(NamedTuple):
 
     def plus(self, other: Saved) -> Saved:
         """The sum, part by part."""
-        return Saved(*(a.plus(b) for a, b in zip(self, other, strict=True)))
+        return Saved(*map(Polynomial.plus, self, other))
 
     def scaled(self, factor: Number) -> Saved:
         """Each part times the factor."""
-        return Saved(*(part.scaled(factor) for part in self))
+        return Saved(*[part.scaled(factor) for part in self])
 
     def on(self, share: Shares) -> Number:
         """Bytes of one sample on one device.

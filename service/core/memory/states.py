@@ -45,19 +45,14 @@ class Tally:
 
     def __init__(self) -> None:
         self.amounts = dict.fromkeys(("tensor", "key_value", "whole", "expert"), 0.0)
-        self.heads = 1 << 30
 
     def add(self, key: str, amount: float) -> None:
         """Adds bytes to one part."""
         self.amounts[key] += amount
 
-    def limit(self, leaf: Placed) -> None:
-        """Notes how far the key-value heads of a leaf can be divided."""
-        self.heads = min(self.heads, getattr(leaf.operator, "key_value_heads", None) or self.heads)
-
-    def total(self) -> SplitCount:
-        """The sum so far."""
-        return SplitCount(**self.amounts, key_value_heads=float(self.heads))
+    def total(self, key_value_heads: float = 1.0) -> SplitCount:
+        """The sum so far; how far it can be divided matters for what lasts."""
+        return SplitCount(**self.amounts, key_value_heads=key_value_heads)
 
 
 def fold(network: Network, kernels: Kernels, formats: Formats, pipeline: int, stage: int) -> States:
@@ -78,8 +73,6 @@ def _fold(
     copies = step_copies(kernels.optimizer, kernels.implementation)
     for leaf, layers in network.stage(pipeline, stage):
         unit = units.setdefault((leaf.first_layer, leaf.path[1] if leaf.path[1:] else ""), Tally())
-        for tally in (*parts.values(), unit, scratch):
-            tally.limit(leaf)
         for weight in leaf.weights():
             held = holds(weight, leaf, pipeline, stage)
             amounts = of_weight(weight, leaf, kernels, formats, network.stored)
@@ -100,8 +93,9 @@ def _fold(
                 shapes.add((leaf.operator.name, weight.shape))
                 scratch.add(_divided(key), formats.compute * weight.elements)
     largest = max(units.values(), key=lambda unit: sum(unit.amounts.values()), default=Tally())
-    totals = {name: tally.total() for name, tally in parts.items()}
-    return States(**totals, unit=largest.total(), scratch=scratch.total())
+    heads = network.key_value_heads(pipeline, stage)
+    totals = {name: tally.total(heads) for name, tally in parts.items()}
+    return States(**totals, unit=largest.total(heads), scratch=scratch.total(heads))
 
 
 def _has_placeholder(weight: Weight, leaf: Placed, kernels: Kernels) -> bool:

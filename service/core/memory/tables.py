@@ -13,11 +13,12 @@ from service.core.formats import formats
 from service.core.memory import saved, states
 from service.core.memory.calibration import coefficients, folded
 from service.core.memory.moments import (
-    Layers,
+    Layer,
     Moment,
     Site,
+    Stack,
     dequantised,
-    layers,
+    layer,
     moments,
     weight_amounts,
 )
@@ -60,8 +61,8 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
     leaves = network.stage(pipeline, stage)
     head = [leaf for leaf, _ in leaves if _is_head(leaf)]
     others = [(leaf, 1.0) for leaf, _ in leaves if leaf.first_layer is None and not _is_head(leaf)]
-    runs = _runs(network, context, site)
-    inside, outside, logits = _sum(runs), saved.total(others, context), _head_kept(head, context)
+    stack = _stack(network, context, site)
+    inside, outside, logits = stack.kept(), saved.total(others, context), _head_kept(head, context)
     held = states.fold(network, kernels, width, pipeline, stage)
     if kernels.recomputed == 1.0:
         held = held._replace(cached=states.NOTHING)
@@ -78,7 +79,7 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
         outside,
         logits,
         _logits(head[-1], width.compute) if head and context.modules else Saved(),
-        moments(start, outside, runs, last, end),
+        moments(start, outside, stack, last, end),
         held.parameters.key_value_heads,
         *_switches(kernels),
     )
@@ -112,19 +113,12 @@ def from_parameters(table: ParameterTable, kernels: Kernels) -> MemoryTable:
     return MemoryTable(held, *kept, (end,), heads, *_switches(kernels))
 
 
-def _sum(runs: list[Layers]) -> Saved:
-    total = Saved()
-    for run in runs:
-        total = total.plus(run.kept.scaled(run.number))
-    return total
-
-
 def _tied(head: list[Placed], pipeline: int) -> list[Placed]:
     """A tied matrix gets two gradients, one from each use, before they are added."""
     if pipeline > 1:
         return []
     return [
-        replace(leaf, operator=replace(leaf.operator, tied=False))
+        leaf._replace(operator=replace(leaf.operator, tied=False))
         for leaf in head
         if isinstance(leaf.operator, Linear) and leaf.operator.tied
     ]
@@ -142,8 +136,8 @@ def _is_head(leaf: Placed) -> bool:
     return isinstance(leaf.operator, Linear) and leaf.operator.head
 
 
-def _runs(network: Network, context: Context, site: Site) -> list[Layers]:
-    """The runs of equal layers on a stage; those of one kind are folded once.
+def _stack(network: Network, context: Context, site: Site) -> Stack:
+    """The layers of a stage; those of one kind are folded once.
 
     Where recomputation covers a part of the layers, each run has that part first.
     """
@@ -151,13 +145,16 @@ def _runs(network: Network, context: Context, site: Site) -> list[Layers]:
     if 0.0 < share < 1.0:
         first, others = _recomputing(context, "full"), _recomputing(context, "none")
         parts = [(first, share), (others, 1.0 - share)]
-    known: dict[int, list[Layers]] = {}
-    runs: list[Layers] = []
+    known: dict[int, int] = {}
+    kinds: list[Layer] = []
+    runs: list[tuple[int, float]] = []
     for leaves, count in network.runs(site.pipeline, site.stage):
         if id(leaves) not in known:
-            known[id(leaves)] = [layers(leaves, number, part, site) for part, number in parts]
-        runs += [run._replace(number=run.number * count) for run in known[id(leaves)]]
-    return runs
+            known[id(leaves)] = len(kinds)
+            kinds += [layer(leaves, part, site) for part, _ in parts]
+        place = known[id(leaves)]
+        runs += [(place + i, number * count) for i, (_, number) in enumerate(parts)]
+    return Stack(tuple(kinds), tuple(runs))
 
 
 def _recomputing(context: Context, recomputation: str) -> Context:

@@ -139,14 +139,12 @@ def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0)
     """The work of one pipeline stage, folded once."""
     total = _Sum({}, {}, {}, {})
     choice = Choice(kernels, formats(kernels))
-    heads = 1 << 30
     tied_copy = pipeline > 1 and stage == pipeline - 1
     for leaf, count in network.stage(pipeline, stage):
         _add_products(total, leaf, count, choice)
         _add_traffic(total, leaf, count, choice)
         _add_payloads(total, leaf, count, choice)
         _add_weights(total, leaf, count, choice, tied_copy)
-        heads = min(heads, getattr(leaf.operator, "key_value_heads", None) or heads)
     total.add(
         "boundary_payload", Polynomial(0.0, 2.0 * choice.formats.residual * network.hidden_size)
     )
@@ -155,7 +153,7 @@ def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0)
         Work(**total.linear),
         Work(**total.square),
         tuple(sorted(total.windowed.items())),
-        float(heads),
+        network.key_value_heads(pipeline, stage),
     )
 
 
