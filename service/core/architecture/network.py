@@ -7,7 +7,7 @@ experts), and be a `layer`: the unit of pipeline stages and of recomputation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -119,23 +119,32 @@ class Network:
 
     def leaves(self) -> tuple[Placed, ...]:
         """Each operator once, with its multiplicity and place."""
-        cached: tuple[Placed, ...] | None = self.__dict__.get("_leaves")
-        if cached is None:
-            cached = tuple(_walk(self.root, _Place([0])))
-            object.__setattr__(self, "_leaves", cached)
-        return cached
+        return self._leaves
+
+    @cached_property
+    def _leaves(self) -> tuple[Placed, ...]:
+        return tuple(leaf for part in self._parts for leaf in _leaves(part))
+
+    @cached_property
+    def _parts(self) -> tuple[Placed | _Run, ...]:
+        return tuple(_walk(self.root, _Place([0])))
 
     def layer_groups(self) -> tuple[LayerGroup, ...]:
         """The layers in order, as runs of equal ones. Leaves are those of ONE layer."""
-        cached: tuple[LayerGroup, ...] | None = self.__dict__.get("_groups")
-        if cached is None:
-            cached = tuple(_groups(self.leaves()))
-            object.__setattr__(self, "_groups", cached)
-        return cached
+        return self._groups
+
+    @cached_property
+    def _groups(self) -> tuple[LayerGroup, ...]:
+        return tuple(_groups(part for part in self._parts if isinstance(part, _Run)))
 
     def outside_layers(self) -> tuple[Placed, ...]:
         """Leaves that stand in no layer: embeddings, final norm, head."""
-        return tuple(leaf for leaf in self.leaves() if leaf.first_layer is None)
+        return tuple(part for part in self._parts if isinstance(part, Placed))
+
+    def distinct(self) -> tuple[Placed, ...]:
+        """The leaves outside the layers, and those of one layer of each kind."""
+        kinds = {id(group.leaves): group.leaves for group in self.layer_groups()}
+        return self.outside_layers() + tuple(leaf for kind in kinds.values() for leaf in kind)
 
     @cached_property
     def layers(self) -> int:
@@ -184,22 +193,18 @@ class Network:
         return tuple(found)
 
     def _ends(self) -> tuple[tuple[Placed, ...], tuple[Placed, ...]]:
-        before: list[Placed] = []
-        after: list[Placed] = []
-        seen_layer = False
-        for leaf in self.leaves():
-            if leaf.first_layer is not None:
-                seen_layer = True
-            elif seen_layer:
-                after.append(leaf)
-            else:
-                before.append(leaf)
-        return tuple(before), tuple(after)
+        layers = [place for place, part in enumerate(self._parts) if isinstance(part, _Run)]
+        first = layers[0] if layers else len(self._parts)
+        before, after = self._parts[:first], self._parts[first:]
+        return (
+            tuple(part for part in before if isinstance(part, Placed)),
+            tuple(part for part in after if isinstance(part, Placed)),
+        )
 
     def heads(self) -> tuple[int, ...]:
         """The distinct numbers of attention heads, which the tensor ways must divide."""
         found = {
-            leaf.operator.heads for leaf in self.leaves() if isinstance(leaf.operator, Attention)
+            leaf.operator.heads for leaf in self.distinct() if isinstance(leaf.operator, Attention)
         }
         return tuple(sorted(found))
 
@@ -213,7 +218,7 @@ class Network:
 
     def experts(self) -> int:
         """The largest number of routed experts in one layer; 0 for a dense network."""
-        return max((leaf.routing.count for leaf in self.leaves() if leaf.routing), default=0)
+        return max((leaf.routing.count for leaf in self.distinct() if leaf.routing), default=0)
 
     def head_position(self) -> Placed | None:
         """The output projection on the vocabulary, if there is one."""
@@ -249,7 +254,14 @@ class _Place(NamedTuple):
     layer_count: int = 1
 
 
-def _walk(block: Block, place: _Place) -> Iterator[Placed]:
+class _Run(NamedTuple):
+    """Equal layers after one another, and where they stand."""
+
+    block: Block
+    place: _Place
+
+
+def _walk(block: Block, place: _Place) -> Iterator[Placed | _Run]:
     if not block.repeat:
         return
     if block.repeat > 1 and not block.layer and _holds_layers(block):
@@ -258,23 +270,38 @@ def _walk(block: Block, place: _Place) -> Iterator[Placed]:
             yield from _walk(replace(block, repeat=1, reused=reused), place)
         return
     inner = _enter(block, place)
+    if block.layer:
+        yield _Run(block, inner)
+    else:
+        yield from _inside(block, inner)
+
+
+def _inside(block: Block, place: _Place) -> Iterator[Placed | _Run]:
     for child in block.children:
         if isinstance(child, Block):
-            yield from _walk(child, inner)
+            yield from _walk(child, place)
         else:
             yield Placed(
                 child,
-                inner.path,
-                inner.stream,
-                inner.weight_copies,
-                inner.uses,
-                inner.routing,
-                inner.frozen,
-                inner.layer,
-                inner.layer_count,
-                inner.reused,
-                inner.alias,
+                place.path,
+                place.stream,
+                place.weight_copies,
+                place.uses,
+                place.routing,
+                place.frozen,
+                place.layer,
+                place.layer_count,
+                place.reused,
+                place.alias,
             )
+
+
+def _leaves(part: Placed | _Run) -> Iterator[Placed]:
+    if isinstance(part, Placed):
+        yield part
+    else:
+        for inner in _inside(part.block, part.place):
+            yield from _leaves(inner)
 
 
 def _holds_layers(block: Block) -> bool:
@@ -305,36 +332,24 @@ def _enter(block: Block, place: _Place) -> _Place:
     )
 
 
-def _groups(leaves: tuple[Placed, ...]) -> Iterator[LayerGroup]:
-    by_first: dict[int, list[Placed]] = {}
-    for leaf in leaves:
-        if leaf.first_layer is not None:
-            by_first.setdefault(leaf.first_layer, []).append(leaf)
-    known: dict[tuple[Any, ...], tuple[Placed, ...]] = {}
-    for first, members in by_first.items():
-        count = members[0].layer_count
-        shared = members[0].weight_copies < members[0].uses and members[0].routing is None
-        kind = tuple(_kind(leaf, count) for leaf in members)
-        if shared or kind not in known:
-            known[kind] = tuple(_single(leaf, count, shared) for leaf in members)
-        yield LayerGroup(known[kind], count, first, shared)
+def _groups(runs: Iterable[_Run]) -> Iterator[LayerGroup]:
+    """Runs are alike where one layer of each has the same content; most share it as objects."""
+    by_identity: dict[tuple[Any, ...], tuple[Placed, ...]] = {}
+    by_content: dict[tuple[Placed, ...], tuple[Placed, ...]] = {}
+    for run in runs:
+        block, first = run.block, run.place.layer or 0
+        shared = block.shared and block.repeat > 1
+        place = _of_one(run, shared)
+        content = (*map(id, block.children), *place._replace(layer=None)[1:])
+        if shared or content not in by_identity:
+            leaves = tuple(_leaves(_Run(block, place)))
+            anywhere = tuple(leaf._replace(first_layer=None) for leaf in leaves)
+            by_identity[content] = leaves if shared else by_content.setdefault(anywhere, leaves)
+        yield LayerGroup(by_identity[content], block.repeat, first, shared)
 
 
-def _single(leaf: Placed, count: int, shared: bool) -> Placed:
-    copies = leaf.weight_copies if shared else leaf.weight_copies // count
-    return leaf._replace(weight_copies=copies, uses=leaf.uses / count, layer_count=1)
-
-
-def _kind(leaf: Placed, count: int) -> tuple[Any, ...]:
-    """All that a leaf of one of `count` layers is, but where it stands."""
-    return (
-        leaf.operator,
-        leaf.path,
-        leaf.stream,
-        leaf.weight_copies // count,
-        leaf.uses / count,
-        leaf.routing,
-        leaf.frozen,
-        leaf.reused,
-        leaf.alias,
-    )
+def _of_one(run: _Run, shared: bool) -> _Place:
+    """The place of one of the layers."""
+    place, count = run.place, run.block.repeat
+    copies = place.weight_copies if shared else place.weight_copies // count
+    return place._replace(weight_copies=copies, uses=place.uses / count, layer_count=1)

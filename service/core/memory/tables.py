@@ -97,7 +97,7 @@ def _traits(network: Network) -> Traits:
     found = traits(network.model_type, network.causal)
     wide = any(
         isinstance(leaf.operator, Linear) and leaf.operator.adapter == "fp32"
-        for leaf in network.leaves()
+        for leaf in network.distinct()
     )
     grouped = network.stored.startswith(("gptq", "awq"))
     return found._replace(logits_fp32=True) if wide and not grouped else found

@@ -85,7 +85,7 @@ def has_experts(network: Network) -> bool:
 
 @lru_cache(maxsize=1024)
 def _expert_copies(network: Network) -> float:
-    copies = (leaf.routing.active for leaf in network.leaves() if leaf.routing)
+    copies = (leaf.routing.active for leaf in network.distinct() if leaf.routing)
     return float(max(copies, default=0.0))
 
 
