@@ -104,7 +104,7 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> ComputeTable:
     causal, full = ZERO, ZERO
     windowed: dict[float, float] = {}
     around: dict[float, float] = {}
-    for leaf, layers in network.stage(pipeline, stage):
+    for leaf, layers in network.together(pipeline, stage):
         operator = leaf.operator
         if isinstance(operator, Attention):
             pairs = attention_flops(leaf).scaled(layers)

@@ -178,6 +178,18 @@ class Network:
             *((leaf, 1) for leaf in last if index == pipeline - 1),
         )
 
+    def together(self, pipeline: int = 1, index: int = 0) -> tuple[tuple[Placed, int], ...]:
+        """As `stage`, but equal leaves of unlike layers count together; layers have no index."""
+        known = self.__dict__.setdefault("_together", {})
+        if (pipeline, index) not in known:
+            counts: dict[Placed, int] = {}
+            for leaf, count in self.stage(pipeline, index):
+                inside = leaf if leaf.first_layer is None else leaf._replace(first_layer=0)
+                counts[inside] = counts.get(inside, 0) + count
+            known[pipeline, index] = tuple(counts.items())
+        found: tuple[tuple[Placed, int], ...] = known[pipeline, index]
+        return found
+
     def runs(self, pipeline: int = 1, index: int = 0) -> tuple[tuple[tuple[Placed, ...], int], ...]:
         """The layers on one pipeline stage in order: the leaves of one layer, and how many."""
         start, stop = self.layers * index // pipeline, self.layers * (index + 1) // pipeline

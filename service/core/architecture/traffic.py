@@ -65,6 +65,13 @@ class Passes(NamedTuple):
     forward: Moved = Moved()
     backward: Moved = Moved()
 
+    def plus(self, other: Passes) -> Passes:
+        """The sum, part by part."""
+        return Passes(self.forward.plus(other.forward), self.backward.plus(other.backward))
+
+
+NOTHING = Passes()
+
 
 class Choice(NamedTuple):
     """The choices that rules depend on."""
@@ -106,9 +113,10 @@ def _linear(op: Linear, leaf: Placed, choice: Choice) -> Passes:
     inputs = _sides(op, write, read)
     weights = Moved() if leaf.frozen else _sides(op, read, read)
     backward = inputs.plus(weights)._replace(kernels=2.0 if leaf.frozen else 3.0)
+    found = Passes(forward, backward)
     for more in (_casts(op, choice), _after(op, leaf, choice)):
-        forward, backward = forward.plus(more.forward), backward.plus(more.backward)
-    return Passes(forward, backward)
+        found = found if more is NOTHING else found.plus(more)
+    return found
 
 
 def _sides(op: Linear, of_input: float, of_output: float) -> Moved:
@@ -123,7 +131,7 @@ def _sides(op: Linear, of_input: float, of_output: float) -> Moved:
 def _casts(op: Linear, choice: Choice) -> Passes:
     """8-bit products need a cast and a transposed copy of their inputs and gradients."""
     if not choice.kernels.precision.startswith("fp8") or op.head:
-        return Passes()
+        return NOTHING
     return _element_wise(
         Split.TENSOR if op.split == "row" else Split.WHOLE,
         2.0 * op.inputs,
@@ -139,7 +147,7 @@ def _after(op: Linear, leaf: Placed, choice: Choice) -> Passes:
         logits = 24.0 if choice.modules else 12.0
         return _element_wise(Split.TENSOR, logits * op.outputs, logits * op.outputs, (6.0, 6.0))
     if op.split != "row":
-        return Passes()
+        return NOTHING
     if leaf.routing is not None:
         bytes_moved = 4.0 * e * op.outputs
         return _element_wise(Split.WHOLE, bytes_moved, bytes_moved, (8.0, 8.0))
@@ -176,7 +184,7 @@ def _activation(op: Activation, _: Placed, choice: Choice) -> Passes:
 def _dropout(op: Dropout, _: Placed, choice: Choice) -> Passes:
     """Fused implementations drop and add the residual in one kernel, which then moves a mask."""
     if op.probability <= 0:
-        return Passes()
+        return NOTHING
     if not choice.modules:
         return _element_wise(op.split, 1.0 * op.width, 1.0 * op.width, (0.0, 1.0))
     unit = (2.0 * choice.formats.residual + 1.0) * op.width
@@ -233,7 +241,7 @@ def _scan(op: Scan, _: Placed, choice: Choice) -> Passes:
 
 
 def _nothing(_: Operator, __: Placed, ___: Choice) -> Passes:
-    return Passes()
+    return NOTHING
 
 
 RULES: Mapping[type[Operator], Rule] = {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Attention, Embedding, Linear, Scan
 from service.core.architecture.polynomial import Polynomial
-from service.core.architecture.traffic import Choice, Moved, Passes, moved
+from service.core.architecture.traffic import NOTHING, Choice, Moved, Passes, moved
 from service.core.compute import attention_flops, windowed_pairs
 from service.core.formats import formats
 from service.core.numeric import Number
@@ -140,7 +140,7 @@ def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0)
     total = _Sum({}, {}, {}, {})
     choice = Choice(kernels, formats(kernels))
     tied_copy = pipeline > 1 and stage == pipeline - 1
-    for leaf, count in network.stage(pipeline, stage):
+    for leaf, count in network.together(pipeline, stage):
         _add_products(total, leaf, count, choice)
         _add_traffic(total, leaf, count, choice)
         _add_payloads(total, leaf, count, choice)
@@ -220,6 +220,8 @@ def _add_attention(total: _Sum, leaf: Placed, count: int, choice: Choice) -> Non
 
 def _add_traffic(total: _Sum, leaf: Placed, count: int, choice: Choice) -> None:
     passes = moved(leaf, choice)
+    if passes is NOTHING:
+        return
     amount = _all_passes(leaf, passes, choice.kernels)
     positions = leaf.stream.positions().scaled(leaf.uses * count)
     expert = leaf.routing is not None
