@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core import throughput
+from service.core.architecture.network import Network
 from service.core.estimate import admission, memory_bounds, memory_stages
 from service.core.fastest import Rows
 from service.core.layout_space import Question, Space, layouts
 from service.core.memory import MemoryTable, in_flight, per_device
 from service.core.numeric import FloatArray
-from service.core.parallelism import Layout
+from service.core.parallelism import Kernels, Layout
 from service.core.stacking import mapped, stack, take
 from service.core.throughput import Stages
 from service.core.uncertainty import relative
@@ -36,10 +37,13 @@ class _Memory(NamedTuple):
     bounds: tuple[float, float]
 
 
-@lru_cache(maxsize=128)
 def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
+    return _memory_tables(question.network, question.kernels, pipelines)
+
+
+@lru_cache(maxsize=256)
+def _memory_tables(network: Network, kernels: Kernels, pipelines: tuple[int, ...]) -> _Memory:
     """Memory's tables by pipeline degree."""
-    network, kernels, *_ = question
     found = [memory_stages(network, kernels, p) for p in pipelines]
     slots = max(map(len, found))
     full = [pair for stages in found for pair in stages + stages[:1] * (slots - len(stages))]
@@ -52,10 +56,16 @@ def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
     )
 
 
-@lru_cache(maxsize=128)
 def _work(question: Question, pipelines: tuple[int, ...]) -> Stages:
+    kernels = replace(question.kernels, optimizer="adamw", offload="none")  # not of the layers
+    return _work_tables(question.network, kernels, question.sequence_length, pipelines)
+
+
+@lru_cache(maxsize=256)
+def _work_tables(
+    network: Network, kernels: Kernels, sequence: float, pipelines: tuple[int, ...]
+) -> Stages:
     """What takes time, with one row for each pipeline degree, or one for all."""
-    network, kernels, _, sequence, _ = question
     tables = [throughput.stages(network, kernels, p, sequence) for p in pipelines]
     return stack(tables, collapse=True)
 
@@ -129,4 +139,4 @@ class Grid:
 
 def caches() -> tuple[Any, ...]:
     """What must be forgotten when a calibration changes while the program runs."""
-    return _memory, _work
+    return _memory_tables, _work_tables

@@ -7,6 +7,7 @@ experts), and be a `layer`: the unit of pipeline stages and of recomputation.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -194,15 +195,22 @@ class Network:
         """The layers on one pipeline stage in order: the leaves of one layer, and how many."""
         start, stop = self.layers * index // pipeline, self.layers * (index + 1) // pipeline
         found: list[tuple[tuple[Placed, ...], int]] = []
-        for group in self.layer_groups():
+        if start == stop:
+            return ()
+        reach = slice(bisect_right(self._firsts, start) - 1, bisect_left(self._firsts, stop))
+        for group in self._groups[reach]:
             count = min(stop, group.first + group.count) - max(start, group.first)
-            if count > 0 and group.shared:
+            if group.shared:
                 found.append((group.leaves, 1))
                 again = tuple(leaf._replace(reused=True) for leaf in group.leaves)
                 found.extend([(again, count - 1)] if count > 1 else [])
-            elif count > 0:
+            else:
                 found.append((group.leaves, count))
         return tuple(found)
+
+    @cached_property
+    def _firsts(self) -> tuple[int, ...]:
+        return tuple(group.first for group in self._groups)
 
     def _ends(self) -> tuple[tuple[Placed, ...], tuple[Placed, ...]]:
         layers = [place for place, part in enumerate(self._parts) if isinstance(part, _Run)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from service.core.architecture.network import Network
@@ -113,16 +114,18 @@ def overhead(allocated: Number, layout: Layout) -> Number:
     return fitted["context_bytes"] + communication + fitted["fragmentation"] * allocated
 
 
+@lru_cache(maxsize=512)
 def stages_that_can_win(network: Network, pipeline: int) -> tuple[int, ...]:
-    """The first stage, the last, and those where the kind of layer changes."""
-    if pipeline == 1:
-        return (0,)
-    layers = max(network.layers, 1)
-    found = {0, 1, pipeline - 1}
-    for group in network.layer_groups():
-        first = min(group.first * pipeline // layers, pipeline - 1)
-        found |= {first, min(first + 1, pipeline - 1)}
-    return tuple(sorted(found))
+    """The last stage, and the earliest of those that hold the same layers.
+
+    An earlier one holds more micro-batches at once, the first one the input beside.
+    """
+    last = pipeline - 1
+    runs = [network.runs(pipeline, stage) for stage in range(last)]
+    earliest: dict[object, int] = {}
+    for stage, held in enumerate(runs):
+        earliest.setdefault(tuple((id(leaves), count) for leaves, count in held), stage)
+    return (*earliest.values(), last)
 
 
 def worst_stage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -42,14 +43,12 @@ def stage_tables(network: Network, kernels: Kernels, pipeline: int) -> tuple[Wor
 def _distinct(network: Network, pipeline: int) -> Iterator[int]:
     """One stage of each content: how many layers of each kind, and which end."""
     seen = set()
-    layers, groups = network.layers, network.layer_groups()
-    for stage in range(pipeline):
-        start, stop = layers * stage // pipeline, layers * (stage + 1) // pipeline
-        held = tuple(
-            max(0, min(stop, group.first + group.count) - max(start, group.first))
-            for group in groups
-        )
-        content = (held, stage == 0, stage == pipeline - 1)
+    runs = [network.runs(pipeline, stage) for stage in range(pipeline)]
+    for stage, run in enumerate(runs):
+        held: Counter[int] = Counter()
+        for leaves, count in run:
+            held[id(leaves)] += count
+        content = (frozenset(held.items()), stage == 0, stage == pipeline - 1)
         if content not in seen:
             seen.add(content)
             yield stage
