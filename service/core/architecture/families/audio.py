@@ -12,24 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.core.architecture.families.bert import encoder, norm, on_top
+from service.core.architecture.families.audio_layers import conformer, gated, plain
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import (
-    AttentionShape,
-    Children,
-    attention,
-    dropped,
-    layer,
-    plain_mlp,
-)
+from service.core.architecture.families.decoder import Children
+from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.pictures import stages
-from service.core.architecture.families.trunk import (
-    labels,
-    probability,
-    read,
-    refuse,
-    unmasked,
-)
+from service.core.architecture.families.trunk import labels, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
@@ -42,6 +30,7 @@ from service.core.architecture.operators import (
 from service.core.architecture.polynomial import fixed
 
 SAMPLES = 160_000
+
 NOTE = "each sample is ten seconds of sound at 16 kHz"
 
 WAV2VEC2 = {
@@ -74,22 +63,26 @@ WAV2VEC2 = {
     "num_adapter_layers": 3,
     "output_hidden_size": None,
 }
+
 SEW = WAV2VEC2 | {
     "squeeze_factor": 2,
     "conv_dim": [64, 128, 128, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512],
     "conv_stride": [5, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1],
     "conv_kernel": [10, 3, 1, 3, 1, 3, 1, 3, 1, 2, 1, 2, 1],
 }
+
 CONFORMER = WAV2VEC2 | {
     "vocab_size": None,
     "position_embeddings_type": "relative",
     "conv_depthwise_kernel_size": 31,
 }
+
 DATA2VEC = WAV2VEC2 | {
     "feat_extract_norm": "layer",
     "num_conv_pos_embeddings": 5,
     "conv_pos_kernel_size": 19,
 }
+
 
 Layers = Callable[[Config], Children]
 
@@ -106,6 +99,7 @@ class _Member:
 
 
 _CLASSES = frozenset(("Model", "ForCTC", "ForSequenceClassification"))
+
 _FRAMES = _CLASSES | {"ForAudioFrameClassification"}
 
 
@@ -163,97 +157,6 @@ def _places(config: Config, squeeze: int = 1) -> Block:
     if config.flag("conv_pos_batch_norm"):
         scale = Norm("batch_norm", hidden, "batch", bias=True)
     return Block("pos_conv_embed", (scale, convolution, act))
-
-
-def _shape(config: Config, **changes: Any) -> AttentionShape:
-    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    shape = unmasked(
-        config,
-        hidden,
-        heads,
-        dropout=probability(config, "attention_dropout"),
-        residual_dropout=probability(config, "hidden_dropout"),
-        names=("q_proj", "k_proj", "v_proj", "out_proj"),
-    )
-    return replace(shape, **changes)
-
-
-def _mlp(config: Config, name: str = "feed_forward") -> Block:
-    return plain_mlp(
-        config.integer("hidden_size"),
-        config.integer("intermediate_size"),
-        config.text("hidden_act"),
-        names=("intermediate_dense", "output_dense"),
-        dropout=probability(config, "hidden_dropout"),
-        name=name,
-        inner_dropout=probability(config, "activation_dropout"),
-    )
-
-
-def _layer(config: Config, block: Block) -> Children:
-    hidden = config.integer("hidden_size")
-    return (block, norm("layer_norm", hidden), _mlp(config), norm("final_layer_norm", hidden))
-
-
-def _plain(config: Config) -> Children:
-    if config.get("adapter_attn_dim") is not None:
-        raise refuse(config, "adapter_attn_dim", "null")
-    children = _layer(config, attention(_shape(config)))
-    return (layer(*children, repeat=config.layers("num_hidden_layers")),)
-
-
-def _gated(config: Config) -> Children:
-    """WavLM: relative positions that a gate weighs; their table stands in the first layer."""
-    shape = _shape(config)
-    heads, buckets = shape.heads, Config(config.data, {"num_buckets": 320}).rows("num_buckets")
-    gate = (
-        Parameter("gru_rel_pos_const", (1, heads, 1, 1)),
-        Linear("gru_rel_pos_linear", shape.head_dim, 8, True),
-    )
-    table = Parameter("rel_attn_embed", (buckets, heads))
-    count = config.layers("num_hidden_layers")
-    first = _layer(config, attention(replace(shape, extra=(*gate, table))))
-    others = _layer(config, attention(replace(shape, extra=gate)))
-    return (layer(*first), layer(*others, repeat=count - 1))[: min(count, 2)]
-
-
-def _conformer(config: Config) -> Children:
-    """Two halves of a feed-forward around attention and a convolution (arXiv 2005.08100)."""
-    shape = _shape(config, names=("linear_q", "linear_k", "linear_v", "linear_out"))
-    hidden, kind = shape.hidden, config.get("position_embeddings_type")
-    if kind not in ("relative", "rotary", None):
-        raise refuse(config, "position_embeddings_type", "relative, rotary, null")
-    extra: Children = ()
-    if kind == "relative":
-        biases = (Parameter(f"pos_bias_{x}", (shape.heads, shape.head_dim)) for x in "uv")
-        extra = (Linear("linear_pos", hidden, hidden), *biases)
-    own = attention(replace(shape, extra=extra, rotary=kind == "rotary"))
-    kernel = config.integer("conv_depthwise_kernel_size")
-    act = config.text("hidden_act")
-    convolution = Block(
-        "conv_module",
-        (
-            norm("layer_norm", hidden),
-            Linear("pointwise_conv1", hidden, 2 * hidden),
-            Activation("glu", hidden, "glu", gated=True),
-            Convolution("depthwise_conv", hidden, hidden, (kernel,), hidden, bias=False),
-            Norm("batch_norm", hidden, "batch", bias=True),
-            Activation("activation", hidden, act),
-            Linear("pointwise_conv2", hidden, hidden),
-            *dropped(hidden, probability(config, "conformer_conv_dropout")),
-        ),
-    )
-    children = (
-        norm("ffn1_layer_norm", hidden),
-        _mlp(config, "ffn1"),
-        norm("self_attn_layer_norm", hidden),
-        own,
-        convolution,
-        norm("ffn2_layer_norm", hidden),
-        _mlp(config, "ffn2"),
-        norm("final_layer_norm", hidden),
-    )
-    return (layer(*children, repeat=config.layers("num_hidden_layers")),)
 
 
 def _adapter(config: Config) -> Children:
@@ -350,12 +253,12 @@ def _family(member: _Member) -> Callable[[Config], Network]:
 
 
 FAMILIES = {
-    "data2vec-audio": _family(_Member(DATA2VEC, _plain, _FRAMES)),
-    "hubert": _family(_Member(WAV2VEC2, _plain, _CLASSES)),
-    "sew": _family(_Member(SEW, _plain, _CLASSES)),
-    "unispeech": _family(_Member(WAV2VEC2, _plain, _CLASSES)),
-    "unispeech-sat": _family(_Member(WAV2VEC2, _plain, _FRAMES, always_masked=True)),
-    "wav2vec2": _family(_Member(WAV2VEC2, _plain, _FRAMES, quantized=True)),
-    "wav2vec2-conformer": _family(_Member(CONFORMER, _conformer, _FRAMES, quantized=True)),
-    "wavlm": _family(_Member(WAV2VEC2, _gated, _FRAMES)),
+    "data2vec-audio": _family(_Member(DATA2VEC, plain, _FRAMES)),
+    "hubert": _family(_Member(WAV2VEC2, plain, _CLASSES)),
+    "sew": _family(_Member(SEW, plain, _CLASSES)),
+    "unispeech": _family(_Member(WAV2VEC2, plain, _CLASSES)),
+    "unispeech-sat": _family(_Member(WAV2VEC2, plain, _FRAMES, always_masked=True)),
+    "wav2vec2": _family(_Member(WAV2VEC2, plain, _FRAMES, quantized=True)),
+    "wav2vec2-conformer": _family(_Member(CONFORMER, conformer, _FRAMES, quantized=True)),
+    "wavlm": _family(_Member(WAV2VEC2, gated, _FRAMES)),
 }

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.core.architecture.families.bert import encoder, norm, on_top
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
     AttentionShape,
@@ -23,6 +22,7 @@ from service.core.architecture.families.decoder import (
     layer,
     plain_mlp,
 )
+from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.trunk import head_width, labels, probability, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
@@ -50,8 +50,11 @@ BART = {
     "attention_dropout": 0.0,
     "tie_word_embeddings": True,
 }
+
 PEGASUS = BART | {"decoder_start_token_id": 0}
+
 MARIAN = BART | {"vocab_size": 58101, "share_encoder_decoder_embeddings": True}
+
 BLENDERBOT = BART | {
     "vocab_size": 8008,
     "max_position_embeddings": 128,
@@ -63,6 +66,7 @@ BLENDERBOT = BART | {
     "decoder_ffn_dim": 10240,
     "decoder_attention_heads": 32,
 }
+
 BLENDERBOT_SMALL = BART | {
     "max_position_embeddings": 512,
     "d_model": 512,
@@ -71,7 +75,9 @@ BLENDERBOT_SMALL = BART | {
     "decoder_layers": 8,
     "decoder_ffn_dim": 2048,
 }
+
 M2M = BART | {"vocab_size": 128112, "activation_function": "relu", "attention_dropout": 0.1}
+
 PLBART = BART | {
     "vocab_size": 50005,
     "d_model": 768,
@@ -83,6 +89,7 @@ PLBART = BART | {
     "decoder_attention_heads": 12,
     "attention_dropout": 0.1,
 }
+
 WHISPER = {
     "vocab_size": 51865,
     "num_mel_bins": 80,
@@ -115,6 +122,10 @@ class Line:
 
 
 WHISPER_LINE = Line(before=True, embedding_norm=False, key_bias=False)
+
+CLASS = "ForConditionalGeneration"
+
+PRE_NORM = Line(before=True, position_offset=None, embedding_norm=False)
 
 
 def tower_layer(config: Config, tower: str, line: Line, source: Stream | None = None) -> Children:
@@ -278,6 +289,35 @@ def whisper(config: Config) -> Network:
     return replace(network, causal=True, sequence_limit=limit)
 
 
+def shared_tables(config: Config, hidden: int, name: str) -> tuple[Embedding, Embedding, Embedding]:
+    """The shared table, and its two aliases in the towers."""
+    rows, tied = config.rows("vocab_size"), config.flag("tie_word_embeddings")
+    shared = Embedding(name, rows, hidden, Split.TENSOR, input=True)
+    alias = replace(shared, tied=tied, input=False)
+    return shared, replace(alias, name="encoder.embed"), replace(alias, name="decoder.embed")
+
+
+def mvp(config: Config) -> Network:
+    """MvpForConditionalGeneration: BART, without the prompts that may be tuned on it."""
+    config = read(config, BART | {"vocab_size": 50267})
+    if config.flag("use_prompt"):
+        raise refuse(config, "use_prompt", "false")
+    return seq2seq(config, Line(position_offset=2))
+
+
+def tower_norm(config: Config, name: str) -> Block:
+    """The norm at the end of a tower whose layers begin with theirs."""
+    return Block(name, (norm("layer_norm", config.integer("d_model")),))
+
+
+def conditional(config: Config, parts: Children) -> Network:
+    """Both towers under a language model's head."""
+    hidden, rows = config.integer("d_model"), config.rows("vocab_size")
+    tied = config.flag("tie_word_embeddings")
+    tops: dict[str, Children] = {CLASS: (head(hidden, rows, tied),), "Model": ()}
+    return replace(encoder(config, hidden, (*parts, *on_top(config, tops, CLASS))), causal=True)
+
+
 FAMILIES = {
     "bart": _member(BART | {"num_labels": 3}, Line(position_offset=2)),
     "blenderbot": _member(BLENDERBOT, Line(before=True, embedding_norm=False)),
@@ -285,6 +325,7 @@ FAMILIES = {
     "m2m_100": _member(M2M, Line(before=True, position_offset=None, embedding_norm=False)),
     "marian": marian,
     "mbart": _member(BART, Line(before=True, position_offset=2)),
+    "mvp": mvp,
     "pegasus": _member(PEGASUS, Line(before=True, embedding_norm=False)),
     "plbart": _member(PLBART, Line(position_offset=2)),
     "whisper": whisper,

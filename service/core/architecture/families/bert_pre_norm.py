@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service.core.architecture.families.bert import (
+from service.core.architecture.families.bert import ROBERTA, roberta_tops
+from service.core.architecture.families.config import Config
+from service.core.architecture.families.decoder import Children
+from service.core.architecture.families.encoder import (
     BERT,
-    ROBERTA,
     bert_tops,
     bidirectional,
     embeddings,
@@ -19,11 +21,8 @@ from service.core.architecture.families.bert import (
     encoder_layer,
     norm,
     on_top,
-    roberta_tops,
     stack,
 )
-from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import Children
 from service.core.architecture.families.trunk import read
 from service.core.architecture.network import Block, Network
 

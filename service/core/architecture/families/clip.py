@@ -9,14 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from service.core.architecture.families.bert import encoder, norm, on_top
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import (
-    Children,
-    attention,
-    layer,
-    plain_mlp,
-)
+from service.core.architecture.families.decoder import Children, attention, layer, plain_mlp
+from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.trunk import read, unmasked
 from service.core.architecture.families.vision_transformer import (
     patch_projection,

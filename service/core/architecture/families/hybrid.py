@@ -10,30 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from service.core.architecture.families.config import Config, ConfigError
-from service.core.architecture.families.decoder import (
-    Children,
-    attention,
-    fused_gated_mlp,
-)
+from service.core.architecture.families.decoder import Children, attention, fused_gated_mlp
 from service.core.architecture.families.dense import biased, swiglu
 from service.core.architecture.families.experts import experts
 from service.core.architecture.families.llama import LLAMA
 from service.core.architecture.families.mamba import step_rank
-from service.core.architecture.families.mixers import (
-    Dual,
-    Selective,
-    mamba,
-    mamba2,
-)
+from service.core.architecture.families.mixers import Dual, Selective, mamba, mamba2
 from service.core.architecture.families.mixtral import granite_experts
-from service.core.architecture.families.trunk import (
-    FULL,
-    causal_lm,
-    grouped,
-    kinds,
-    read,
-    runs,
-)
+from service.core.architecture.families.trunk import FULL, causal_lm, grouped, kinds, read, runs
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Norm
 

@@ -1,6 +1,6 @@
 """Dense decoders with LayerNorm, with norms in other places, or with fused projections.
 
-cohere and cohere2 (arXiv 2504.00698), olmo (2402.00838), olmo2 (2501.00656), olmo3 (2512.13961),
+olmo (arXiv 2402.00838), olmo2 (2501.00656), olmo3 (2512.13961),
 glm and glm4 (2406.12793), starcoder2 (2402.19173), stablelm (2402.17834), nemotron (2402.16819),
 persimmon (adept.ai/blog/persimmon-8b). Defaults are those of transformers 5.23.0.
 """
@@ -27,18 +27,8 @@ from service.core.architecture.families.trunk import filling, grouped, probabili
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Norm
 
-COHERE = LLAMA | {
-    "vocab_size": 256000,
-    "hidden_size": 8192,
-    "intermediate_size": 22528,
-    "num_hidden_layers": 40,
-    "num_attention_heads": 64,
-    "tie_word_embeddings": True,
-    "sliding_window": 4096,
-    "sliding_window_pattern": 4,
-    "max_position_embeddings": 8192,
-}
 OLMO = LLAMA | {"vocab_size": 50304, "sliding_window": 4096}
+
 GLM = LLAMA | {
     "vocab_size": 151552,
     "intermediate_size": 13696,
@@ -48,6 +38,7 @@ GLM = LLAMA | {
     "attention_bias": True,
     "max_position_embeddings": 131072,
 }
+
 STARCODER2 = LLAMA | {
     "vocab_size": 49152,
     "hidden_size": 3072,
@@ -60,6 +51,7 @@ STARCODER2 = LLAMA | {
     "tie_word_embeddings": True,
     "max_position_embeddings": 4096,
 }
+
 STABLELM = LLAMA | {
     "vocab_size": 50304,
     "hidden_size": 2560,
@@ -67,6 +59,7 @@ STABLELM = LLAMA | {
     "num_key_value_heads": 32,
     "max_position_embeddings": 4096,
 }
+
 PERSIMMON = LLAMA | {
     "vocab_size": 262144,
     "intermediate_size": 16384,
@@ -76,6 +69,7 @@ PERSIMMON = LLAMA | {
     "qk_layernorm": True,
     "max_position_embeddings": 16384,
 }
+
 NEMOTRON = LLAMA | {
     "vocab_size": 256000,
     "hidden_size": 6144,
@@ -89,26 +83,6 @@ NEMOTRON = LLAMA | {
 def layer_norm(config: Config, bias: bool = True, weight: bool = True) -> Norm:
     """A LayerNorm of the hidden width."""
     return Norm("norm", config.integer("hidden_size"), "layer", weight, bias)
-
-
-def cohere(config: Config) -> Network:
-    """CohereForCausalLM: attention and feed-forward side by side, LayerNorm without bias."""
-    config = read(config, COHERE)
-    norm = layer_norm(config, bias=False)
-    shape = biased(config)
-    if config.flag("use_qk_norm"):
-        shape = replace(shape, head_norm=norm, whole_norm=True)
-    return dense(config, shape, swiglu(config), arrange=parallel, norm=norm)
-
-
-def cohere2(config: Config) -> Network:
-    """Cohere2ForCausalLM: three sliding layers to one full."""
-    config = read(config, COHERE)
-    pattern = windows(config, every(config.integer("sliding_window_pattern")))
-    norm = layer_norm(config, bias=False)
-    return dense(
-        config, biased(config), swiglu(config), arrange=parallel, norm=norm, windows=pattern
-    )
 
 
 def olmo(config: Config) -> Network:
@@ -209,8 +183,6 @@ def nemotron(config: Config) -> Network:
 
 
 FAMILIES = {
-    "cohere": cohere,
-    "cohere2": cohere2,
     "glm": glm,
     "glm4": glm4,
     "nemotron": nemotron,

@@ -18,9 +18,8 @@ request's sequence; one with an `input` size runs on that many positions; any ot
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from service.core import parameters
@@ -31,69 +30,35 @@ from service.core.architecture.families.decoder import (
     gated_mlp,
     plain_mlp,
 )
-from service.core.architecture.network import Block, Network, Routing
-from service.core.architecture.operators import (
-    Activation,
-    Attention,
-    Convolution,
-    Dropout,
-    Embedding,
-    Linear,
-    Norm,
-    Operator,
-    Parameter,
-    Pool,
-    Rotary,
-    Scan,
-    Split,
+from service.core.architecture.families.layer_fields import (
+    OPERATORS,
+    State,
+    only,
+    read_operator,
+    read_stream,
+    sizes,
 )
-from service.core.architecture.polynomial import TOKENS, Stream, fixed
+from service.core.architecture.network import Block, Network, Routing
+from service.core.architecture.operators import Convolution, Embedding, Linear, Norm, Operator, Pool
+from service.core.architecture.polynomial import Stream, fixed
 
-OPERATORS: Mapping[str, type[Operator]] = {
-    "linear": Linear,
-    "embedding": Embedding,
-    "parameter": Parameter,
-    "norm": Norm,
-    "activation": Activation,
-    "dropout": Dropout,
-    "rotary": Rotary,
-    "attention": Attention,
-    "convolution": Convolution,
-    "pool": Pool,
-    "scan": Scan,
-}
 _TYPES = {operator: name for name, operator in OPERATORS.items()}
+
 _BLOCKS = ("block", "self_attention", "gated_mlp", "mlp", "input", "flatten")
+
 KINDS = (*OPERATORS, *_BLOCKS)
 """Every `type` that an item may have."""
+
 MAXIMUM_ITEMS = 50_000
+
 MAXIMUM_DEPTH = 32
-
-_SPATIAL = frozenset(("stride", "padding", "size"))
-_COMMON = frozenset(("type", "name", "repeat"))
-_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"linear": {"bias": True}}
-
-
-@dataclass
-class _State:
-    """Where in the document we are: the spatial size of the data, and how much has been read."""
-
-    size: tuple[int, ...] | None = None
-    items: int = 0
-    tokens: bool = False
-    rows: int = 0
-    width: int = 0
-
-    def stream(self) -> Stream | None:
-        """The positions of the data, where an `input` has set them."""
-        return None if self.size is None else fixed(float(math.prod(self.size)))
 
 
 def build(document: Sequence[Any], name: str = "", field: str = "layers") -> Network:
     """The network of a list of layers. Raises ConfigError with the path of the field."""
     if not isinstance(document, list | tuple):
         raise ConfigError(field, "layers must be a list")
-    state = _State()
+    state = State()
     children = _children(document, field, state, 0)
     root = Block("model", children, stream=None if state.tokens else fixed(1.0))
     network = Network(
@@ -105,7 +70,7 @@ def build(document: Sequence[Any], name: str = "", field: str = "layers") -> Net
 
 
 def _children(
-    document: Sequence[Any], path: str, state: _State, depth: int
+    document: Sequence[Any], path: str, state: State, depth: int
 ) -> tuple[Block | Operator, ...]:
     if depth > MAXIMUM_DEPTH:
         raise ConfigError(path, f"blocks may be nested {MAXIMUM_DEPTH} deep at most")
@@ -121,13 +86,13 @@ def _children(
     return tuple(found)
 
 
-def _item(item: Config, state: _State, depth: int) -> tuple[Block | Operator, ...]:
+def _item(item: Config, state: State, depth: int) -> tuple[Block | Operator, ...]:
     kind = item.text("type")
     if kind == "input":
-        state.size = _sizes(item, "size", {"type", "size"})
+        state.size = sizes(item, "size", {"type", "size"})
         return ()
     if kind == "flatten":
-        _only(item, set())
+        only(item, set())
         state.size = (1,)
         return ()
     repeat = item.integer("repeat", 1, LIMITS["layers"]) if "repeat" in item.data else 1
@@ -145,7 +110,7 @@ def _item(item: Config, state: _State, depth: int) -> tuple[Block | Operator, ..
     return (Block(name, inner, repeat=repeat, stream=stream),)
 
 
-def _made(item: Config, kind: str, state: _State, depth: int) -> Block | Operator:
+def _made(item: Config, kind: str, state: State, depth: int) -> Block | Operator:
     if kind == "block":
         return _block(item, state, depth)
     if kind in _SHORT:
@@ -153,19 +118,19 @@ def _made(item: Config, kind: str, state: _State, depth: int) -> Block | Operato
     if kind not in OPERATORS:
         known = ", ".join(sorted(KINDS))
         raise ConfigError(item.where("type"), f"type {kind[:60]!r} is not one of {known}")
-    operator = _operator(item, kind, state)
+    operator = read_operator(item, kind, state)
     if isinstance(operator, Embedding) and operator.input:
         state.tokens, state.rows, state.width = True, operator.rows, operator.width
     return operator
 
 
-def _block(item: Config, state: _State, depth: int) -> Block:
+def _block(item: Config, state: State, depth: int) -> Block:
     allowed = {"layers", "shared", "layer", "frozen", "reused", "alias", "positions", "experts"}
-    _only(item, allowed)
+    only(item, allowed)
     inner = item.data.get("layers")
     if not isinstance(inner, list | tuple):
         raise ConfigError(item.where("layers"), "layers must be a list")
-    stream = _stream(item, "positions")
+    stream = read_stream(item, "positions")
     state.tokens = state.tokens or (stream is not None and stream.per_token > 0)
     children = _children(inner, item.where("layers"), state, depth + 1)
     return Block(
@@ -181,18 +146,6 @@ def _block(item: Config, state: _State, depth: int) -> Block:
     )
 
 
-def _stream(item: Config, name: str) -> Stream | None:
-    value = item.get(name)
-    if value is None:
-        return None
-    if value == "tokens":
-        return TOKENS
-    if isinstance(value, Mapping):
-        section = item.section(name, {"fixed": 0, "per_token": 0})
-        return Stream(section.number("fixed", 0, 1e9), section.number("per_token", 0, 1e3))
-    return fixed(item.number(name, 0, 1e9))
-
-
 def _routing(item: Config) -> Routing | None:
     if item.get("experts") is None:
         return None
@@ -201,111 +154,8 @@ def _routing(item: Config) -> Routing | None:
     return Routing(count, experts.number("active", 0, count))
 
 
-def _operator(item: Config, kind: str, state: _State) -> Operator:
-    operator = OPERATORS[kind]
-    own = {field.name: field for field in fields(operator)}
-    spatial = kind in ("convolution", "pool")
-    _only(item, {*own} | (_SPATIAL | {"kernel"} if spatial else set()))
-    defaults = _DEFAULTS.get(kind, {})
-    if kind == "norm" and item.text("kind", "rms") != "rms":
-        defaults = {"bias": True}
-    values = {"name": item.text("name", kind)}
-    reader = Config(item.data, defaults, item.path)
-    for name, field in own.items():
-        if name == "name" or (reader.get(name) is None and field.default is not MISSING):
-            continue
-        values[name] = _read(reader, name, field)
-    if spatial:
-        values |= _placed(item, state)
-    return operator(**values)
-
-
-def _placed(item: Config, state: _State) -> dict[str, Any]:
-    """Kernel sizes, and the output positions where the size of the data is known."""
-    values: dict[str, Any] = {}
-    is_pool = item.text("type") == "pool"
-    axes = len(state.size) if state.size else 2
-    kernel = _axes(item, "kernel", axes)
-    if not is_pool:
-        values["kernel"] = kernel
-    if state.size is None or "input_positions" in item.data:
-        return values
-    if len(kernel) != len(state.size):
-        raise ConfigError(item.where("kernel"), f"kernel needs {len(state.size)} sizes here")
-    usual = kernel if is_pool else (1,) * axes
-    stride = _axes(item, "stride", axes) if "stride" in item.data else usual
-    padding = _axes(item, "padding", axes, 0) if "padding" in item.data else (0,) * axes
-    moved = zip(state.size, kernel, stride, padding, strict=True)
-    size = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in moved)
-    if min(size) < 1:
-        raise ConfigError(item.where("kernel"), "the kernel is larger than the data it sees")
-    values["input_positions"] = math.prod(state.size) / math.prod(size)
-    state.size = size
-    return values
-
-
-def _read(item: Config, name: str, field: Field[Any]) -> Any:
-    """One field of an operator by its annotation."""
-    kind = str(field.type)
-    if kind == "Split":
-        return _split(item, name)
-    if kind == "bool":
-        return item.flag(name)
-    if kind == "str":
-        return item.text(name)
-    if kind.startswith("Stream"):
-        return _stream(item, name)
-    if kind.startswith("tuple[tuple"):
-        return tuple(_shape(item, name, shape) for shape in item.sequence(name))
-    if kind.startswith("tuple"):
-        return _shape(item, name, item.get(name))
-    if kind.startswith("float"):
-        return item.number(name, 0.0, 1e12)
-    limit = LIMITS["rows"] if name in ("rows", "width", "inputs", "outputs") else LIMITS["size"]
-    return item.integer(name, 0, limit)
-
-
-def _split(item: Config, name: str) -> Split:
-    try:
-        return Split(item.text(name))
-    except ValueError:
-        known = ", ".join(Split)
-        raise ConfigError(item.where(name), f"{name} is not one of {known}") from None
-
-
-def _shape(item: Config, name: str, value: Any) -> tuple[int, ...]:
-    given = [value] if isinstance(value, int) else value
-    if not isinstance(given, list | tuple) or len(given) > 8:
-        raise ConfigError(item.where(name), f"{name} must be a list of at most 8 sizes")
-    sizes = Config({str(i): size for i, size in enumerate(given)}, path=item.where(name))
-    return tuple(sizes.integer(str(i), 0, LIMITS["rows"]) for i in range(len(given)))
-
-
-def _axes(item: Config, name: str, axes: int, minimum: int = 1) -> tuple[int, ...]:
-    """One size for each axis, from a number or a list."""
-    value = item.get(name)
-    if isinstance(value, list | tuple):
-        return tuple(max(size, minimum) for size in _shape(item, name, value))
-    return (item.integer(name, minimum, 10_000),) * axes
-
-
-def _sizes(item: Config, name: str, allowed: set[str]) -> tuple[int, ...]:
-    _only(item, allowed)
-    size = _shape(item, name, item.get(name))
-    if not 1 <= len(size) <= 3 or min(size) < 1:
-        raise ConfigError(item.where(name), f"{name} must hold one to three sizes above 0")
-    return size
-
-
-def _only(item: Config, allowed: set[str] | frozenset[str]) -> None:
-    unknown = sorted(set(item.data) - allowed - _COMMON)
-    if unknown:
-        known = ", ".join(sorted(allowed | _COMMON))
-        raise ConfigError(item.where(unknown[0]), f"unknown field; a layer here takes {known}")
-
-
 def _self_attention(item: Config) -> Block:
-    _only(
+    only(
         item,
         {"hidden", "heads", "key_value_heads", "head_dim", "bias", "rotary", "causal", "window"},
     )
@@ -325,13 +175,13 @@ def _self_attention(item: Config) -> Block:
 
 
 def _gated_mlp(item: Config) -> Block:
-    _only(item, {"hidden", "intermediate", "activation", "bias"})
+    only(item, {"hidden", "intermediate", "activation", "bias"})
     sizes = item.integer("hidden"), item.integer("intermediate")
     return gated_mlp(*sizes, item.text("activation", "silu"), item.flag("bias"))
 
 
 def _mlp(item: Config) -> Block:
-    _only(item, {"hidden", "intermediate", "activation", "bias"})
+    only(item, {"hidden", "intermediate", "activation", "bias"})
     bias = item.flag("bias") if "bias" in item.data else True
     sizes = item.integer("hidden"), item.integer("intermediate")
     return plain_mlp(*sizes, item.text("activation", "gelu"), bias)

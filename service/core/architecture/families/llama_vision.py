@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from service.core.architecture.families.bert import norm
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
     AttentionShape,
@@ -19,6 +18,7 @@ from service.core.architecture.families.decoder import (
     layer,
     plain_mlp,
 )
+from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.multimodal import decoder, joined, part
 from service.core.architecture.families.trunk import (
     causal_lm,

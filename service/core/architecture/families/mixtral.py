@@ -11,14 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import (
-    AttentionShape,
-    Children,
-    gated_mlp,
-    mixture,
-)
+from service.core.architecture.families.decoder import AttentionShape, Children, gated_mlp, mixture
 from service.core.architecture.families.dense import biased, dense, every, post_norm, windows
 from service.core.architecture.families.experts import experts, routed, shared_expert
+from service.core.architecture.families.hunyuan import hunyuan_moe
 from service.core.architecture.families.llama import LLAMA
 from service.core.architecture.families.trunk import (
     FULL,
@@ -49,6 +45,7 @@ MIXTRAL = LLAMA | {
     "num_experts_per_tok": 2,
     "max_position_embeddings": 131072,
 }
+
 OLMOE = LLAMA | {
     "vocab_size": 50304,
     "hidden_size": 2048,
@@ -59,14 +56,18 @@ OLMOE = LLAMA | {
     "num_experts_per_tok": 8,
     "max_position_embeddings": 4096,
 }
+
 FLEX_OLMO = LLAMA | {
     "vocab_size": 100352,
     "num_experts": 7,
     "num_experts_per_tok": 5,
     "max_position_embeddings": 4096,
 }
+
 GRANITE = LLAMA | {"num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": 128}
+
 PHIMOE = MIXTRAL | {"vocab_size": 32064, "intermediate_size": 6400, "num_local_experts": 16}
+
 GPT_OSS = LLAMA | {
     "vocab_size": 201088,
     "hidden_size": 2880,
@@ -81,7 +82,7 @@ GPT_OSS = LLAMA | {
     "sliding_window": 128,
     "max_position_embeddings": 131072,
 }
-HUNYUAN = LLAMA | {"vocab_size": 290943, "num_experts": 1, "moe_topk": 1}
+
 MINIMAX_M2 = LLAMA | {
     "vocab_size": 200064,
     "hidden_size": 3072,
@@ -94,6 +95,7 @@ MINIMAX_M2 = LLAMA | {
     "num_experts_per_tok": 8,
     "max_position_embeddings": 196608,
 }
+
 DBRX = {
     "vocab_size": 32000,
     "d_model": 2048,
@@ -103,12 +105,14 @@ DBRX = {
     "attn_config": {},
     "ffn_config": {},
 }
+
 DBRX_FFN = {
     "hidden_size": 6144,
     "ffn_hidden_size": 3584,
     "moe_num_experts": 4,
     "moe_top_k": 1,
 }
+
 JETMOE = {
     "vocab_size": 32000,
     "hidden_size": 2048,
@@ -122,7 +126,9 @@ JETMOE = {
     "tie_word_embeddings": True,
     "max_position_embeddings": 4096,
 }
+
 LOCAL = {"num_experts": "num_local_experts"}
+
 COUNTED = {"num_local_experts": "num_experts"}
 
 
@@ -187,16 +193,6 @@ def gpt_oss(config: Config) -> Network:
     size = ("intermediate_size", "num_local_experts")
     moe = experts(config, *size, bias=True, router_bias=True, router="router")
     return dense(config, shape, moe, windows=windows(config, every(2)))
-
-
-def hunyuan_moe(config: Config) -> Network:
-    """HunYuanMoEV1ForCausalLM: one shared feed-forward as wide as an expert."""
-    aliases = {"num_experts_per_tok": "moe_topk", "num_local_experts": "num_experts"}
-    config = read(config, HUNYUAN, aliases)
-    shape = biased(config, head_norm=Norm("norm", 0))
-    shared = shared_expert(config, config.integer("intermediate_size"), "shared_mlp")
-    moe = experts(config, "intermediate_size", active="moe_topk", shared=shared, router="wg")
-    return dense(config, shape, moe)
 
 
 def minimax_m2(config: Config) -> Network:

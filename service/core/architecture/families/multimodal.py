@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service.core.architecture.families import registry
-from service.core.architecture.families.bert import norm
 from service.core.architecture.families.config import Config, UnknownArchitecture
-from service.core.architecture.families.decoder import Children
+from service.core.architecture.families.decoder import AttentionShape, Children
+from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.towers import Tower, tower
 from service.core.architecture.families.trunk import named_class, read, refuse
 from service.core.architecture.network import Block, Network
@@ -32,6 +32,7 @@ CLIP_LARGE = {
     "num_hidden_layers": 24,
     "num_attention_heads": 16,
 }
+
 SIGLIP_LARGE = {
     "model_type": "siglip_vision_model",
     "hidden_size": 1152,
@@ -42,6 +43,7 @@ SIGLIP_LARGE = {
     "num_attention_heads": 16,
     "vision_use_head": False,
 }
+
 PALIGEMMA_TEXT = {
     "model_type": "gemma",
     "hidden_size": 2048,
@@ -51,6 +53,7 @@ PALIGEMMA_TEXT = {
     "num_key_value_heads": 1,
     "vocab_size": 257152,
 }
+
 MISTRAL3_TEXT = {
     "model_type": "mistral",
     "head_dim": 128,
@@ -62,6 +65,7 @@ MISTRAL3_TEXT = {
     "sliding_window": None,
     "vocab_size": 131072,
 }
+
 MISTRAL3_VISION = {
     "model_type": "pixtral",
     "intermediate_size": 4096,
@@ -71,6 +75,7 @@ MISTRAL3_VISION = {
     "num_hidden_layers": 24,
     "num_attention_heads": 16,
 }
+
 
 Projector = Callable[[Config, Tower, int], tuple[Operator, ...]]
 """(config, tower, the decoder's width) -> what makes the decoder's vectors of the tower's."""
@@ -238,52 +243,126 @@ def _family(pair: Pair) -> Callable[[Config], Network]:
 
 
 _LLAMA = {"model_type": "llama"}
+
 _QWEN2 = {"model_type": "qwen2"}
+
 _IDEFICS3 = Pair(
     {"model_type": "idefics3_vision"}, _LLAMA, _idefics3,
     defaults={"scale_factor": 2}, merged=_shuffled,
 )  # fmt: skip
 
+
+def crossed(hidden: int, heads: int, positions: float) -> AttentionShape:
+    """Attention of learned queries to the positions of a tower."""
+    return AttentionShape(
+        hidden,
+        heads,
+        heads,
+        hidden // heads,
+        bias=True,
+        output_bias=True,
+        rotary=False,
+        causal=False,
+        keys=fixed(positions),
+        key_inputs=hidden,
+    )
+
+
 FAMILIES = {
-    "aya_vision": _family(Pair(
-        SIGLIP_LARGE | {"num_attention_heads": 14}, {"model_type": "cohere2"}, _aya, True,
-        {"downsample_factor": 2}, _factored,
-    )),
-    "cohere2_vision": _family(Pair(
-        {"model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 3072,
-         "image_size": 512, "num_hidden_layers": 27, "num_attention_heads": 12},
-        {"model_type": "cohere2"}, _cohere2, True,
-        {"downsample_factor": 2, "alignment_intermediate_size": 36864}, _factored,
-    )),
-    "gemma3": _family(Pair(
-        {"model_type": "siglip_vision_model"}, {"model_type": "gemma3_text"}, _gemma3, True,
-        {"mm_tokens_per_image": 256}, lambda config, made: config.integer("mm_tokens_per_image"),
-    )),
+    "aya_vision": _family(
+        Pair(
+            SIGLIP_LARGE | {"num_attention_heads": 14},
+            {"model_type": "cohere2"},
+            _aya,
+            True,
+            {"downsample_factor": 2},
+            _factored,
+        )
+    ),
+    "cohere2_vision": _family(
+        Pair(
+            {
+                "model_type": "siglip_vision_model",
+                "hidden_size": 1152,
+                "intermediate_size": 3072,
+                "image_size": 512,
+                "num_hidden_layers": 27,
+                "num_attention_heads": 12,
+            },
+            {"model_type": "cohere2"},
+            _cohere2,
+            True,
+            {"downsample_factor": 2, "alignment_intermediate_size": 36864},
+            _factored,
+        )
+    ),
+    "gemma3": _family(
+        Pair(
+            {"model_type": "siglip_vision_model"},
+            {"model_type": "gemma3_text"},
+            _gemma3,
+            True,
+            {"mm_tokens_per_image": 256},
+            lambda config, made: config.integer("mm_tokens_per_image"),
+        )
+    ),
     "idefics3": _family(_IDEFICS3),
-    "internvl": _family(Pair(
-        {"model_type": "internvl_vision"}, _QWEN2, _internvl, True,
-        {"downsample_ratio": 0.5}, _sampled,
-    )),
-    "lfm2_vl": _family(Pair(
-        {"model_type": "siglip2_vision_model"}, {"model_type": "lfm2"}, _lfm2, True,
-        {"downsample_factor": 2, "projector_hidden_size": 2560, "projector_bias": True,
-         "projector_use_layernorm": True}, _factored,
-    )),
+    "internvl": _family(
+        Pair(
+            {"model_type": "internvl_vision"},
+            _QWEN2,
+            _internvl,
+            True,
+            {"downsample_ratio": 0.5},
+            _sampled,
+        )
+    ),
+    "lfm2_vl": _family(
+        Pair(
+            {"model_type": "siglip2_vision_model"},
+            {"model_type": "lfm2"},
+            _lfm2,
+            True,
+            {
+                "downsample_factor": 2,
+                "projector_hidden_size": 2560,
+                "projector_bias": True,
+                "projector_use_layernorm": True,
+            },
+            _factored,
+        )
+    ),
     "llava": _family(Pair(CLIP_LARGE, _LLAMA, _llava, forwards_tie=True)),
     "llava_next": _family(Pair(CLIP_LARGE, _LLAMA, _llava_next)),
     "llava_next_video": _family(Pair(CLIP_LARGE, _LLAMA, _llava_next, forwards_tie=True)),
     "llava_onevision": _family(Pair(SIGLIP_LARGE, _QWEN2, _llava_next, forwards_tie=True)),
-    "mistral3": _family(Pair(
-        MISTRAL3_VISION, MISTRAL3_TEXT, _mistral3, True,
-        {"spatial_merge_size": 2, "multimodal_projector_bias": False}, _merged,
-    )),
-    "paligemma": _family(Pair(
-        SIGLIP_LARGE | {"intermediate_size": 4096, "image_size": 224, "num_hidden_layers": 27},
-        PALIGEMMA_TEXT, _paligemma, True, {"projection_dim": 2048},
-    )),
+    "mistral3": _family(
+        Pair(
+            MISTRAL3_VISION,
+            MISTRAL3_TEXT,
+            _mistral3,
+            True,
+            {"spatial_merge_size": 2, "multimodal_projector_bias": False},
+            _merged,
+        )
+    ),
+    "paligemma": _family(
+        Pair(
+            SIGLIP_LARGE | {"intermediate_size": 4096, "image_size": 224, "num_hidden_layers": 27},
+            PALIGEMMA_TEXT,
+            _paligemma,
+            True,
+            {"projection_dim": 2048},
+        )
+    ),
     "smolvlm": _family(replace(_IDEFICS3, vision={"model_type": "smolvlm_vision"})),
     "video_llava": _family(Pair(CLIP_LARGE | {"image_size": 224}, _LLAMA, _llava, towers=2)),
-    "vipllava": _family(Pair(
-        CLIP_LARGE, _LLAMA, _vipllava, defaults={"vision_feature_layer": [-2, -5, -8, -11, 6]},
-    )),
-}  # fmt: skip
+    "vipllava": _family(
+        Pair(
+            CLIP_LARGE,
+            _LLAMA,
+            _vipllava,
+            defaults={"vision_feature_layer": [-2, -5, -8, -11, 6]},
+        )
+    ),
+}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from service.core.architecture.families.bert import classifier, encoder, norm, on_top
 from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import Children
+from service.core.architecture.families.encoder import classifier, encoder, norm, on_top
 from service.core.architecture.families.trunk import labels
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (

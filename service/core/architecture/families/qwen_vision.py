@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.core.architecture.families.bert import norm
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
     AttentionShape,
@@ -21,6 +20,7 @@ from service.core.architecture.families.decoder import (
     layer,
     plain_mlp,
 )
+from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.multimodal import decoder, joined
 from service.core.architecture.families.trunk import head_width, read, runs
 from service.core.architecture.network import Block, Network

@@ -7,9 +7,9 @@ none. Defaults are those of transformers 5.23.0.
 
 from __future__ import annotations
 
-from service.core.architecture.families.bert import encoder, on_top
 from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import Children
+from service.core.architecture.families.encoder import encoder, on_top
 from service.core.architecture.families.trunk import labels, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from service.core.architecture.families.bert import encoder, on_top
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
     AttentionShape,
@@ -22,6 +21,7 @@ from service.core.architecture.families.decoder import (
     mixture,
     plain_mlp,
 )
+from service.core.architecture.families.encoder import encoder, on_top
 from service.core.architecture.families.trunk import agree, named_class, probability, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Embedding, Norm, Operator, Split

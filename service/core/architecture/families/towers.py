@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.core.architecture.families.bert import encoder, norm, on_top
 from service.core.architecture.families.clip import (
     CLIP_VISION,
     SIGLIP2_VISION,
@@ -26,6 +25,7 @@ from service.core.architecture.families.decoder import (
     layer,
     plain_mlp,
 )
+from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.pictures import sizes
 from service.core.architecture.families.trunk import head_width, probability, read, refuse
 from service.core.architecture.families.vision_transformer import patch_projection, patches

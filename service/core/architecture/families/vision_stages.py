@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from service.core.architecture.families.bert import norm
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
     AttentionShape,
@@ -18,6 +17,7 @@ from service.core.architecture.families.decoder import (
     dropped,
     plain_mlp,
 )
+from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.pictures import (
     Grid,
     image_network,
@@ -28,13 +28,7 @@ from service.core.architecture.families.pictures import (
 )
 from service.core.architecture.families.trunk import agree, head_width, probability, read, refuse
 from service.core.architecture.network import Block, Network
-from service.core.architecture.operators import (
-    Activation,
-    Convolution,
-    Linear,
-    Operator,
-    Parameter,
-)
+from service.core.architecture.operators import Activation, Convolution, Linear, Operator, Parameter
 from service.core.architecture.polynomial import fixed
 
 SWIN = {

@@ -11,25 +11,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from service.core.architecture.families.bert import encoder, norm, on_top
 from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import (
     Children,
     attention,
     dropped,
-    fused_gated_mlp,
     layer,
     plain_mlp,
 )
+from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.pictures import sizes
 from service.core.architecture.families.trunk import labels, probability, read, unmasked
 from service.core.architecture.network import Block, Network
-from service.core.architecture.operators import (
-    Activation,
-    Convolution,
-    Linear,
-    Parameter,
-)
+from service.core.architecture.operators import Activation, Convolution, Linear, Operator, Parameter
 from service.core.architecture.polynomial import Stream, fixed
 
 VIT = {
@@ -45,7 +39,8 @@ VIT = {
     "num_channels": 3,
     "qkv_bias": True,
 }
-DINOV2 = VIT | {"patch_size": 14, "mlp_ratio": 4, "use_swiglu_ffn": False, "use_mask_token": True}
+
+NORMS = ("layernorm_before", "layernorm_after")
 
 
 def patches(config: Config) -> int:
@@ -92,13 +87,14 @@ def vision_layer(config: Config, norms: tuple[str, str], **changes: Any) -> Chil
     return (*halves, mlp)
 
 
-def _vit_layer(config: Config) -> Children:
+def vit_layer(config: Config) -> Children:
+    """A layer with ViT's names of weights."""
     names = ("query", "key", "value", "dense")
     bias = config.flag("qkv_bias")
     return vision_layer(config, ("layernorm_before", "layernorm_after"), names=names, bias=bias)
 
 
-def _embeddings(config: Config, tokens: int, mask: bool = False) -> tuple[Block, Stream]:
+def patch_embeddings(config: Config, tokens: int, mask: bool = False) -> tuple[Block, Stream]:
     """Patches with `tokens` class tokens and a learned position each."""
     hidden, count = config.integer("hidden_size"), patches(config)
     free = [Parameter(f"token_{i}", (1, 1, hidden)) for i in range(tokens)]
@@ -123,92 +119,104 @@ def _pooler(config: Config) -> Block:
     return Block("pooler", (Linear("dense", hidden, width, True), act), stream=fixed(1))
 
 
-def _classifier(hidden: int, classes: int, name: str = "classifier") -> Block:
-    return Block("head", (Linear(name, hidden, classes, True),), stream=fixed(1))
+def image_classes(config: Config, name: str = "classifier", width: int | None = None) -> Block:
+    """One score for each class, from one vector of the given width."""
+    hidden = width or config.integer("hidden_size")
+    return Block("head", (Linear(name, hidden, labels(config), True),), stream=fixed(1))
 
 
-def _image_network(
-    config: Config, stream: Stream, parts: Children, tops: Mapping[str, Children], default: str
+def placed(parts: Children, stream: Stream) -> Children:
+    """The parts on the positions of an image."""
+    return tuple(replace(b, stream=stream) if isinstance(b, Block) else b for b in parts)
+
+
+def image_model(
+    config: Config, parts: Children, tops: Mapping[str, Children], default: str
 ) -> Network:
-    placed = tuple(
-        replace(part, stream=stream) if isinstance(part, Block) else part for part in parts
-    )
+    """The parts under what the class named in `architectures` puts on top."""
     top = on_top(config, tops, default)
-    return encoder(config, config.integer("hidden_size"), (*placed, *top), tokens=False)
+    return encoder(config, config.integer("hidden_size"), (*parts, *top), tokens=False)
 
 
 def vit(config: Config) -> Network:
     """ViTForImageClassification, ViTModel (with its pooler)."""
     config = read(config, VIT)
     hidden = config.integer("hidden_size")
-    embedding, stream = _embeddings(config, 1)
-    layers = layer(*_vit_layer(config), repeat=config.layers("num_hidden_layers"))
+    embedding, stream = patch_embeddings(config, 1)
+    layers = layer(*vit_layer(config), repeat=config.layers("num_hidden_layers"))
     tops: dict[str, Children] = {
-        "ForImageClassification": (_classifier(hidden, labels(config)),),
+        "ForImageClassification": (image_classes(config),),
         "Model": (_pooler(config),),
     }
     parts = (embedding, layers, Block("norm", (norm("layernorm", hidden),)))
-    return _image_network(config, stream, parts, tops, "ForImageClassification")
+    return image_model(config, placed(parts, stream), tops, "ForImageClassification")
 
 
 def deit(config: Config) -> Network:
     """DeiTForImageClassification, with or without the teacher's head; DeiTModel."""
     config = read(config, VIT)
-    hidden, classes = config.integer("hidden_size"), labels(config)
-    embedding, stream = _embeddings(config, 2)
-    layers = layer(*_vit_layer(config), repeat=config.layers("num_hidden_layers"))
-    heads = _classifier(hidden, classes, "cls_classifier")
-    teacher = _classifier(hidden, classes, "distillation_classifier")
+    hidden = config.integer("hidden_size")
+    embedding, stream = patch_embeddings(config, 2)
+    layers = layer(*vit_layer(config), repeat=config.layers("num_hidden_layers"))
+    heads = image_classes(config, "cls_classifier")
+    teacher = image_classes(config, "distillation_classifier")
     tops: dict[str, Children] = {
-        "ForImageClassification": (_classifier(hidden, classes),),
+        "ForImageClassification": (image_classes(config),),
         "ForImageClassificationWithTeacher": (heads, teacher),
         "Model": (_pooler(config),),
     }
     parts = (embedding, layers, Block("norm", (norm("layernorm", hidden),)))
-    return _image_network(config, stream, parts, tops, "ForImageClassification")
+    return image_model(config, placed(parts, stream), tops, "ForImageClassification")
 
 
 def ijepa(config: Config) -> Network:
     """IJepaModel: a ViT without a class token."""
     config = read(config, VIT)
     hidden = config.integer("hidden_size")
-    embedding, stream = _embeddings(config, 0)
-    layers = layer(*_vit_layer(config), repeat=config.layers("num_hidden_layers"))
+    embedding, stream = patch_embeddings(config, 0)
+    layers = layer(*vit_layer(config), repeat=config.layers("num_hidden_layers"))
     tops: dict[str, Children] = {
         "Model": (),
-        "ForImageClassification": (_classifier(hidden, labels(config)),),
+        "ForImageClassification": (image_classes(config),),
     }
     parts = (embedding, layers, Block("norm", (norm("layernorm", hidden),)))
-    return _image_network(config, stream, parts, tops, "Model")
+    return image_model(config, placed(parts, stream), tops, "Model")
 
 
-def dinov2(config: Config) -> Network:
-    """Dinov2Model: scales after each half, optionally a gated feed-forward."""
-    config = read(config, DINOV2)
-    hidden = config.integer("hidden_size")
-    inner = int(hidden * config.number("mlp_ratio", 0.0, 1e3))
-    given = {**config.data, "intermediate_size": inner}
-    block = _vit_layer(Config(given, DINOV2, config.path))
-    mlp = block[3]
-    if config.flag("use_swiglu_ffn"):
-        gated = (int(inner * 2 / 3) + 7) // 8 * 8
-        mlp = fused_gated_mlp(hidden, gated, bias=True, names=("weights_in", "weights_out"))
-    scales = tuple(Parameter(f"layer_scale{i}", (hidden,)) for i in (1, 2))
-    layers = layer(
-        *block[:2], scales[0], block[2], mlp, scales[1], repeat=config.layers("num_hidden_layers")
+def keyless(block: Block | Operator, name: str = "k_proj") -> Block:
+    """Attention whose keys have no bias."""
+    assert isinstance(block, Block)
+    children = tuple(
+        replace(child, bias=False) if isinstance(child, Linear) and child.name == name else child
+        for child in block.children
     )
-    embedding, stream = _embeddings(config, 1, config.flag("use_mask_token"))
-    tops: dict[str, Children] = {
-        "Model": (),
-        "ForImageClassification": (_classifier(2 * hidden, labels(config)),),
-    }
-    parts = (embedding, layers, Block("norm", (norm("layernorm", hidden),)))
-    return _image_network(config, stream, parts, tops, "Model")
+    return replace(block, children=children)
+
+
+def vit_layers(config: Config) -> Block:
+    """All layers, with the names of weights that all of transformers' later ports share."""
+    children = vision_layer(config, NORMS, bias=config.flag("qkv_bias"))
+    return layer(*children, repeat=config.layers("num_hidden_layers"))
+
+
+def vit_body(config: Config, projection: Operator, count: int) -> Children:
+    """A class token, learned positions, layers and a norm."""
+    hidden = config.integer("hidden_size")
+    free = (
+        Parameter("cls_token", (1, 1, hidden)),
+        Parameter("position_embeddings", (1, count + 1, hidden)),
+    )
+    seen = Block("patches", (projection,), stream=fixed(count))
+    parts = (
+        Block("embedding", (seen, *free)),
+        vit_layers(config),
+        Block("norm", (norm("layernorm", hidden),)),
+    )
+    return placed(parts, fixed(count + 1))
 
 
 FAMILIES = {
     "deit": deit,
-    "dinov2": dinov2,
     "ijepa": ijepa,
     "vit": vit,
 }

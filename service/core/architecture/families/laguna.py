@@ -1,4 +1,4 @@
-"""Later mixtures of experts: aria_text (arXiv 2410.05993), laguna, flint, kolibri1.
+"""Laguna, Flint and Kolibri: mixtures of experts with sliding and full attention.
 
 Defaults are those of transformers 5.23.0.
 """
@@ -9,14 +9,7 @@ from dataclasses import replace
 
 from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import AttentionShape, Children, attention
-from service.core.architecture.families.dense import (
-    biased,
-    dense,
-    every,
-    pre_norm,
-    swiglu,
-    windows,
-)
+from service.core.architecture.families.dense import biased, dense, every, pre_norm, swiglu, windows
 from service.core.architecture.families.experts import experts, marked, shared_expert, sparse
 from service.core.architecture.families.llama import LLAMA
 from service.core.architecture.families.trunk import (
@@ -33,12 +26,6 @@ from service.core.architecture.families.trunk import (
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Linear, Norm, Parameter
 
-ARIA = LLAMA | {
-    "intermediate_size": 4096,
-    "moe_num_experts": 8,
-    "moe_topk": 2,
-    "moe_num_shared_experts": 2,
-}
 LAGUNA = LLAMA | {
     "vocab_size": 100352,
     "hidden_size": 2048,
@@ -55,6 +42,7 @@ LAGUNA = LLAMA | {
     "gating": True,
     "max_position_embeddings": 131072,
 }
+
 FLINT = LAGUNA | {
     "vocab_size": 150144,
     "intermediate_size": 6144,
@@ -68,6 +56,7 @@ FLINT = LAGUNA | {
     "sliding_window": 513,
     "max_position_embeddings": 262144,
 }
+
 KOLIBRI = LAGUNA | {
     "vocab_size": 128000,
     "hidden_size": 2560,
@@ -78,15 +67,6 @@ KOLIBRI = LAGUNA | {
     "sliding_window": 513,
     "max_position_embeddings": 262144,
 }
-
-
-def aria(config: Config) -> Network:
-    """AriaTextForCausalLM: shared experts as one feed-forward."""
-    config = read(config, ARIA)
-    inner = config.integer("intermediate_size") * config.integer("moe_num_shared_experts", 0)
-    shared = shared_expert(config, inner, bias=config.flag("mlp_bias"))
-    size = ("intermediate_size", "moe_num_experts", "moe_topk")
-    return dense(config, biased(config), experts(config, *size, shared=shared, router="router"))
 
 
 def laguna(config: Config) -> Network:
@@ -162,4 +142,8 @@ def kolibri(config: Config) -> Network:
     return dense(config, shape, moe, arrange=_around, windows=pattern)
 
 
-FAMILIES = {"aria_text": aria, "flint": flint, "kolibri1": kolibri, "laguna": laguna}
+FAMILIES = {
+    "flint": flint,
+    "kolibri1": kolibri,
+    "laguna": laguna,
+}

@@ -1,7 +1,7 @@
-"""Encoders near BERT, with other positions, norms or products.
+"""Encoders near BERT whose positions are relative or rotary.
 
-mpnet (Song et al. 2020, arXiv 2004.09297), roformer (2104.09864), visual_bert (1908.03557),
-squeezebert (2006.11316), esm (Lin et al. 2022). Defaults are those of transformers 5.23.0.
+mpnet (Song et al. 2020, arXiv 2004.09297), roformer (2104.09864), esm (Lin et al. 2023).
+Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service.core.architecture.families.bert import (
+from service.core.architecture.families.bert_pre_norm import pre_norm_layer
+from service.core.architecture.families.config import Config
+from service.core.architecture.families.decoder import Children, dropped
+from service.core.architecture.families.encoder import (
     BERT,
     bert_tops,
     embeddings,
@@ -21,15 +24,11 @@ from service.core.architecture.families.bert import (
     pooler,
     stack,
 )
-from service.core.architecture.families.bert_pre_norm import pre_norm_layer
-from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import Children, dropped
 from service.core.architecture.families.trunk import probability, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
-    Convolution,
     Embedding,
     Linear,
     Operator,
@@ -39,17 +38,9 @@ from service.core.architecture.operators import (
 )
 
 MPNET = BERT | {"vocab_size": 30527, "relative_attention_num_buckets": 32, "type_vocab_size": 0}
+
 ROFORMER = BERT | {"vocab_size": 50000, "max_position_embeddings": 1536}
-VISUAL = BERT | {"visual_embedding_dim": 512}
-SQUEEZE = BERT | {
-    "embedding_size": 768,
-    "q_groups": 4,
-    "k_groups": 4,
-    "v_groups": 4,
-    "post_attention_groups": 1,
-    "intermediate_groups": 4,
-    "output_groups": 4,
-}
+
 ESM = BERT | {
     "vocab_size": 33,
     "max_position_embeddings": 1026,
@@ -111,68 +102,6 @@ def _rotary(block: Block | Operator, width: int) -> Block:
     return replace(block, children=tuple(found))
 
 
-def visual_bert(config: Config) -> Network:
-    """VisualBertModel: embeddings of image regions beside those of words."""
-    config = read(config, VISUAL)
-    if config.flag("bypass_transformer"):
-        raise refuse(config, "bypass_transformer", "false")
-    hidden = config.integer("hidden_size")
-    extra: tuple[Operator, ...] = (
-        Embedding("visual_token_type_embeddings", config.rows("type_vocab_size"), hidden),
-        Embedding("visual_position_embeddings", config.rows("max_position_embeddings"), hidden),
-        Linear("visual_projection", config.integer("visual_embedding_dim"), hidden, True),
-    )
-    layers = stack(config, encoder_layer(config, hidden))
-    top = on_top(config, {"VisualBertModel": (pooler(hidden),)}, "VisualBertModel")
-    return encoder(config, hidden, (embeddings(config, hidden, extra), layers, *top))
-
-
-def squeezebert(config: Config) -> Network:
-    """SqueezeBertForMaskedLM: grouped convolutions instead of products."""
-    config = read(config, SQUEEZE)
-    hidden = config.integer("hidden_size")
-    if config.integer("embedding_size") != hidden:
-        raise refuse(config, "embedding_size", "hidden_size")
-    inner = config.integer("intermediate_size")
-    attention, first, mlp, second = encoder_layer(config, hidden)
-    grouped = {
-        "query": _grouped(config, "q_groups", hidden, hidden),
-        "key": _grouped(config, "k_groups", hidden, hidden),
-        "value": _grouped(config, "v_groups", hidden, hidden),
-        "dense": _grouped(config, "post_attention_groups", hidden, hidden),
-        "intermediate": _grouped(config, "intermediate_groups", hidden, inner),
-        "output": _grouped(config, "output_groups", inner, hidden),
-    }
-    blocks = tuple(_swapped(block, grouped) for block in (attention, mlp))
-    layers = stack(config, (blocks[0], first, blocks[1], second))
-    lm = masked_lm(
-        hidden,
-        hidden,
-        config.rows("vocab_size"),
-        config.flag("tie_word_embeddings"),
-        config.text("hidden_act"),
-    )
-    tops: Mapping[str, Children] = {
-        "ForMaskedLM": (pooler(hidden), lm),
-        "Model": (pooler(hidden),),
-    }
-    parts = (embeddings(config, hidden), layers, *on_top(config, tops))
-    return encoder(config, hidden, parts)
-
-
-def _grouped(config: Config, name: str, inputs: int, outputs: int) -> Convolution:
-    groups = config.integer(name)
-    if inputs % groups or outputs % groups:
-        raise refuse(config, name, "a divisor of the width")
-    return Convolution(name, inputs, outputs, (1,), groups)
-
-
-def _swapped(block: Block | Operator, found: Mapping[str, Convolution]) -> Block:
-    assert isinstance(block, Block)
-    children = tuple(found.get(child.name, child) for child in block.children)
-    return replace(block, children=children)
-
-
 def esm(config: Config) -> Network:
     """EsmForMaskedLM: a protein language model, norms before each half."""
     config = read(config, ESM)
@@ -231,6 +160,4 @@ FAMILIES = {
     "esm": esm,
     "mpnet": mpnet,
     "roformer": roformer,
-    "squeezebert": squeezebert,
-    "visual_bert": visual_bert,
 }

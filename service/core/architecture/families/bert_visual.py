@@ -1,15 +1,19 @@
-"""Encoders near BERT that read where the words of a page stand.
+"""Encoders near BERT that read pages, boxes of words and regions of images.
 
-lilt (Wang et al. 2022, arXiv 2202.13669), layoutlmv3 (Huang et al. 2022, 2204.08387). Defaults are
-those of transformers 5.23.0.
+layoutlm (Xu et al. 2019, arXiv 1912.13318), lilt (2202.13669), layoutlmv3 (2204.08387), visual_bert
+(1908.03557). Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.core.architecture.families.bert import (
+from service.core.architecture.families.bert import build_bert
+from service.core.architecture.families.config import Config
+from service.core.architecture.families.decoder import Children
+from service.core.architecture.families.encoder import (
     BERT,
+    bert_tops,
     classifier,
     embeddings,
     encoder,
@@ -19,20 +23,16 @@ from service.core.architecture.families.bert import (
     pooler,
     stack,
 )
-from service.core.architecture.families.config import Config
-from service.core.architecture.families.decoder import Children
 from service.core.architecture.families.trunk import labels, read, refuse
 from service.core.architecture.families.vision_transformer import patch_projection, patches
 from service.core.architecture.network import Block, Network
-from service.core.architecture.operators import (
-    Embedding,
-    Linear,
-    Operator,
-    Parameter,
-)
+from service.core.architecture.operators import Embedding, Linear, Operator, Parameter
 from service.core.architecture.polynomial import fixed
 
+VISUAL = BERT | {"visual_embedding_dim": 512}
+
 LILT = BERT | {"channel_shrink_ratio": 4, "max_2d_position_embeddings": 1024}
+
 LAYOUTLMV3 = BERT | {
     "vocab_size": 50265,
     "max_2d_position_embeddings": 1024,
@@ -48,6 +48,22 @@ LAYOUTLMV3 = BERT | {
     "num_channels": 3,
     "patch_size": 16,
 }
+
+
+def visual_bert(config: Config) -> Network:
+    """VisualBertModel: embeddings of image regions beside those of words."""
+    config = read(config, VISUAL)
+    if config.flag("bypass_transformer"):
+        raise refuse(config, "bypass_transformer", "false")
+    hidden = config.integer("hidden_size")
+    extra: tuple[Operator, ...] = (
+        Embedding("visual_token_type_embeddings", config.rows("type_vocab_size"), hidden),
+        Embedding("visual_position_embeddings", config.rows("max_position_embeddings"), hidden),
+        Linear("visual_projection", config.integer("visual_embedding_dim"), hidden, True),
+    )
+    layers = stack(config, encoder_layer(config, hidden))
+    top = on_top(config, {"VisualBertModel": (pooler(hidden),)}, "VisualBertModel")
+    return encoder(config, hidden, (embeddings(config, hidden, extra), layers, *top))
 
 
 def lilt(config: Config) -> Network:
@@ -134,7 +150,28 @@ def layoutlmv3(config: Config) -> Network:
     return encoder(config, hidden, parts)
 
 
+def layoutlm(config: Config) -> Network:
+    """LayoutLMModel: a BERT with embeddings of the words' boxes."""
+    defaults = BERT | {"max_2d_position_embeddings": 1024}
+    config = read(config, defaults)
+    rows = config.rows("max_2d_position_embeddings")
+    width = config.integer("hidden_size")
+    boxes = tuple(Embedding(f"{axis}_position_embeddings", rows, width) for axis in "xyhw")
+    return build_bert(config, defaults, _pooled_tops, boxes)
+
+
+def _pooled_tops(config: Config, hidden: int, width: int) -> Mapping[str, Children]:
+    """BERT's classes over a model that always has its pooler."""
+    tops = bert_tops(config, hidden, width)
+    pooled = (pooler(hidden),)
+    return {
+        name: parts if parts[:1] == pooled else (*pooled, *parts) for name, parts in tops.items()
+    }
+
+
 FAMILIES = {
+    "layoutlm": layoutlm,
     "layoutlmv3": layoutlmv3,
     "lilt": lilt,
+    "visual_bert": visual_bert,
 }

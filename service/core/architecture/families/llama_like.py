@@ -1,14 +1,12 @@
 """Dense decoders close to Llama, each with a turn of its own.
 
-arcee (AFM, arXiv 2509.11543), smollm3, seed_oss, granite (arXiv 2405.04324), helium, ernie4_5,
-hunyuan_v1_dense, cwm (2510.02387), hyperclovax (2404.01954), diffllama (2410.05258), bitnet
-(2504.12285), apertus (2509.14233), nanochat, jais2, exaone4 (2507.11407). Defaults are
-those of transformers 5.23.0.
+arcee (AFM, arXiv 2509.11543), smollm3, seed_oss, helium, ernie4_5, cwm (2510.02387), hyperclovax
+(2404.01954), diffllama (2410.05258), bitnet (2504.12285), apertus (2509.14233), nanochat, jais2.
+Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from service.core.architecture.families.config import Config
@@ -16,16 +14,14 @@ from service.core.architecture.families.decoder import gated_mlp
 from service.core.architecture.families.dense import (
     biased,
     dense,
-    every,
     plain,
-    post_norm,
     pre_norm,
     sandwich,
     swiglu,
     windows,
 )
-from service.core.architecture.families.llama import LLAMA, llama
-from service.core.architecture.families.trunk import FULL, SLIDING, grouped, read, refuse, window
+from service.core.architecture.families.llama import LLAMA
+from service.core.architecture.families.trunk import FULL, SLIDING, grouped, read, refuse
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Norm, Parameter
 
@@ -35,6 +31,7 @@ ARCEE = LLAMA | {
     "hidden_act": "relu2",
     "max_position_embeddings": 4096,
 }
+
 SMOLLM3 = LLAMA | {
     "vocab_size": 128256,
     "hidden_size": 2048,
@@ -45,6 +42,7 @@ SMOLLM3 = LLAMA | {
     "tie_word_embeddings": True,
     "max_position_embeddings": 32768,
 }
+
 SEED_OSS = LLAMA | {
     "vocab_size": 155136,
     "intermediate_size": 27648,
@@ -57,6 +55,7 @@ SEED_OSS = LLAMA | {
     "residual_dropout": 0.1,
     "max_position_embeddings": 524288,
 }
+
 HELIUM = LLAMA | {
     "vocab_size": 48000,
     "hidden_size": 2560,
@@ -67,6 +66,7 @@ HELIUM = LLAMA | {
     "head_dim": 128,
     "max_position_embeddings": 4096,
 }
+
 ERNIE4_5 = LLAMA | {
     "vocab_size": 103424,
     "hidden_size": 1024,
@@ -78,7 +78,7 @@ ERNIE4_5 = LLAMA | {
     "tie_word_embeddings": True,
     "max_position_embeddings": 131072,
 }
-HUNYUAN = LLAMA | {"vocab_size": 290943}
+
 CWM = LLAMA | {
     "vocab_size": 128256,
     "hidden_size": 6144,
@@ -90,11 +90,13 @@ CWM = LLAMA | {
     "sliding_window": 8192,
     "max_position_embeddings": 131072,
 }
+
 DIFFLLAMA = LLAMA | {
     "hidden_size": 2048,
     "intermediate_size": 8192,
     "num_hidden_layers": 16,
 }
+
 BITNET = LLAMA | {
     "vocab_size": 128256,
     "hidden_size": 2560,
@@ -104,12 +106,14 @@ BITNET = LLAMA | {
     "num_key_value_heads": 5,
     "hidden_act": "relu2",
 }
+
 APERTUS = LLAMA | {
     "vocab_size": 131072,
     "intermediate_size": 14336,
     "hidden_act": "xielu",
     "max_position_embeddings": 65536,
 }
+
 NANOCHAT = LLAMA | {
     "vocab_size": 50304,
     "hidden_size": 768,
@@ -118,6 +122,7 @@ NANOCHAT = LLAMA | {
     "num_attention_heads": 6,
     "hidden_act": "relu2",
 }
+
 JAIS2 = LLAMA | {
     "vocab_size": 150272,
     "hidden_size": 3328,
@@ -127,13 +132,6 @@ JAIS2 = LLAMA | {
     "attention_bias": True,
     "mlp_bias": True,
     "max_position_embeddings": 8192,
-}
-EXAONE4 = LLAMA | {
-    "vocab_size": 102400,
-    "intermediate_size": 16384,
-    "num_key_value_heads": 32,
-    "sliding_window": 4096,
-    "sliding_window_pattern": 4,
 }
 
 
@@ -181,12 +179,6 @@ def ernie4_5(config: Config) -> Network:
     """Ernie4_5ForCausalLM: one field for all biases."""
     config = read(config, ERNIE4_5)
     return dense(config, biased(config, "use_bias"), swiglu(config, "use_bias"))
-
-
-def hunyuan(config: Config) -> Network:
-    """HunYuanDenseV1ForCausalLM: normalised queries and keys."""
-    config = read(config, HUNYUAN)
-    return dense(config, biased(config, head_norm=Norm("norm", 0)), swiglu(config))
 
 
 def cwm(config: Config) -> Network:
@@ -250,24 +242,6 @@ def jais2(config: Config) -> Network:
     return dense(config, biased(config), plain(config, "mlp_bias"), norm=norm)
 
 
-def exaone4(config: Config) -> Network:
-    """Exaone4ForCausalLM: norms after each half, normalised queries and keys."""
-    config = read(config, EXAONE4)
-    shape = grouped(config, head_norm=Norm("norm", 0))
-    pattern = windows(config, exaone_pattern(config))
-    return dense(config, shape, swiglu(config), arrange=post_norm, windows=pattern)
-
-
-def exaone_pattern(config: Config) -> Callable[[int], str]:
-    """Which layers slide: a number, or letters such as `LLLG` in older configs."""
-    letters = config.get("sliding_window_pattern")
-    if window(config) is None:
-        return every(1)
-    if isinstance(letters, str) and letters and set(letters) <= {"L", "G"}:
-        return lambda index: SLIDING if letters[index % len(letters)] == "L" else FULL
-    return every(config.integer("sliding_window_pattern"))
-
-
 FAMILIES = {
     "apertus": apertus,
     "arcee": arcee,
@@ -275,10 +249,7 @@ FAMILIES = {
     "cwm": cwm,
     "diffllama": diffllama,
     "ernie4_5": ernie4_5,
-    "exaone4": exaone4,
-    "granite": llama,
     "helium": helium,
-    "hunyuan_v1_dense": hunyuan,
     "hyperclovax": hyperclovax,
     "jais2": jais2,
     "nanochat": nanochat,
