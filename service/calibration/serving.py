@@ -71,7 +71,7 @@ def left_out(measured: Sequence[Row], pool: Pool, blocks: Array) -> list[Judged]
     )
     fitted = [row for row in measured if row.use == "fit"]
     found = [judged for key in keys for judged in _without(fitted, key, start)]
-    aside = [row for row in measured if row.use == "check"]
+    aside = [row for row in measured if row.use != "fit"]
     return found + _judge(aside, pool, blocks)
 
 
@@ -102,7 +102,8 @@ def intervals(judged: Sequence[Judged]) -> dict[str, dict[str, dict[str, list[fl
 
 
 def _belongs(judged: Judged, level: str, quantity: str) -> bool:
-    return judged.level == level and INTERVAL_OF[judged.row.quantity] == quantity
+    row = judged.row
+    return row.use != "shown" and judged.level == level and INTERVAL_OF[row.quantity] == quantity
 
 
 def _by_engine(judged: Sequence[Judged], level: str) -> dict[str, list[float]]:
@@ -262,7 +263,7 @@ def _bounds_of_others(
 def _backtest_row(judged: Judged, bounds: tuple[float, float]) -> BacktestRow:
     row = judged.row
     value = row.observed * float(np.exp(judged.error))
-    left = "not fitted" if row.use == "check" else _LEFT_OUT[judged.level]
+    left = _LEFT_OUT[judged.level] if row.use == "fit" else "not fitted"
     return BacktestRow(
         source=f"serving: {row.engine}, {left}",
         quantity=_UNITS[row.quantity],

@@ -29,7 +29,8 @@ class Row:
 
     source: str
     use: str
-    """`fit`, or `check` for rows that are predicted and never fitted."""
+    """`fit`; `check` for rows that are never fitted, whose errors inform intervals all the same;
+    `shown` for those that do neither."""
     model: str
     accelerator: str
     engine: str
@@ -58,9 +59,13 @@ def rows() -> Sequence[Row]:
 
 
 def first_token_rows() -> Sequence[Row]:
-    """Times to the first token where all sequences of the load are in flight at once."""
+    """Times to the first token that are fitted: all sequences of the load are in flight at once."""
     found = ((r, _row(r, "first_token")) for r in _records() if r["metric"] == FIRST_TOKEN)
-    return [row for record, row in found if row.replica.batch == float(record["concurrency"])]
+    return [
+        row
+        for record, row in found
+        if row.use == "fit" and row.replica.batch == float(record["concurrency"])
+    ]
 
 
 def _records() -> Sequence[Mapping[str, str]]:
