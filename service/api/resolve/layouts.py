@@ -32,19 +32,37 @@ def choose(
 
     `fits`: a further condition, for what the search does not know of the job; where the fastest
     layout does not meet it, the fastest that divides the parameters is tried. Where it fits on no
-    number of devices, the layout on most of them. None where the batch and the devices leave no
-    valid layout.
+    number of devices, the layout on most of them; after a few numbers on which it does not fit,
+    that one is asked first. None where the batch and the devices leave no valid layout.
     """
-    counts = [count] if count is not None else list(_counts(question))
 
     def on(devices: int, sure: bool) -> Chosen | None:
         space = _space(question, devices, micro_batch_size)
         return _on(question, space, tuple(recomputations), fits, sure)
 
-    enough = (devices for devices in counts if admission_of_states(question, devices) == FITS)
-    tried = (on(devices, True) for devices in enough) if count is None else ()
-    instead = (on(devices, False) for devices in reversed(counts))
-    return next(filter(None, tried), None) or next(filter(None, instead), None)
+    if count is not None:
+        return on(count, False)
+    counts = list(_counts(question))
+    enough = [devices for devices in counts if admission_of_states(question, devices) == FITS]
+    most: Chosen | None = None
+    for number, devices in enumerate(enough):
+        found = on(devices, True)
+        if found is not None:
+            return found
+        if number == _FEW:
+            most = _on_most(counts, on)
+            if most is None or on(int(most.layout.devices), True) is None:
+                return most
+    return most or _on_most(counts, on)
+
+
+_FEW = 2
+"""Numbers of devices tried before the most of them."""
+
+
+def _on_most(counts: Sequence[int], on: Callable[[int, bool], Chosen | None]) -> Chosen | None:
+    """The layout on the most devices that leave a valid one, whether the job fits or not."""
+    return next(filter(None, (on(devices, False) for devices in reversed(counts))), None)
 
 
 def _on(
@@ -80,6 +98,11 @@ def _space(question: Question, devices: int, micro_batch_size: int | None) -> Sp
 
 _LONG = 16_384
 """Tokens a sample from which dividing the sequence is tried."""
+
+
+def most_devices(question: Question) -> int:
+    """The most on which a job is put unasked."""
+    return list(_counts(question))[-1]
 
 
 def _counts(question: Question) -> Iterator[int]:

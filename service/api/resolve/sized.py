@@ -19,7 +19,7 @@ import numpy as np
 from service.api.request_models import SizeModel
 from service.api.requests import EstimateRequest
 from service.api.resolve import training
-from service.api.resolve.layouts import choose
+from service.api.resolve.layouts import choose, most_devices
 from service.api.resolve.ledger import Ledger
 from service.core import energy, parameters
 from service.core.architecture.families import registry
@@ -30,6 +30,7 @@ from service.core.layout_space import Question
 from service.core.numeric import FloatArray, Number
 from service.core.parallelism import Layout
 from service.core.scaling_laws import training_flops
+from service.core.search import admission_of_states
 from service.core.spending import Accounting, Draw, Site, spending
 from service.core.uncertainty import Interval
 
@@ -233,6 +234,8 @@ def rung(width: int, accelerator: Accelerator, devices: int | None) -> Rung | No
     """The estimate of a rung on so many devices, or the fewest that fit; None where none do."""
     request = EstimateRequest(model=SizeModel(kind="size", parameters=1))
     job = training.described(network(width), request, accelerator, Ledger())
+    if admission_of_states(job.question, devices or most_devices(job.question)) == DOES_NOT_FIT:
+        return None
     found = _layout(job.question, job.recomputations, devices)
     if found is None:
         return None
