@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pydantic_core import PydanticSerializationError
 
+from service.api.nesting import short
 from service.api.requests import EstimateRequest
 from service.api.responses import EstimateResponse
 
@@ -109,6 +110,9 @@ def _key(
     exclude: dict[str, set[str]] | None = None,
 ) -> str:
     """What makes two requests the same; empty for one that is not to be remembered."""
+    draft = getattr(request.workload, "draft", None)
+    if not (short(vars(request.model)) and (draft is None or short(vars(draft)))):
+        return ""
     try:
         text = request.model_dump_json(include=include, exclude=exclude, exclude_unset=True)
     except PydanticSerializationError:  # a config may hold text that is no Unicode

@@ -154,7 +154,7 @@ class BodyGuard:
             if body is None:
                 return
             if not _is_csv(scope):
-                check(body)
+                check(body, _share(scope))
         except ProblemError as problem:
             await refuse(scope, send, problem)
             return
@@ -162,9 +162,7 @@ class BodyGuard:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body, or None where the client went away."""
-        declared, limit = _declared(scope), self.limit
-        if scope["path"].startswith("/import/"):
-            limit *= IMPORT_FACTOR
+        declared, limit = _declared(scope), self.limit * _share(scope)
         if declared is not None and declared > limit:
             raise _too_large(limit)
         pieces: list[bytes] = []
@@ -185,6 +183,10 @@ class BodyGuard:
             detail = f"The body did not arrive within {self.seconds:g} seconds."
             close = {"Connection": "close"}
             raise ProblemError("body-too-slow", detail, headers=close) from None
+
+
+def _share(scope: Scope) -> int:
+    return IMPORT_FACTOR if scope["path"].startswith("/import/") else 1
 
 
 def _too_large(limit: int) -> ProblemError:

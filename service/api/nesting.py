@@ -1,9 +1,10 @@
-"""How deeply JSON text is nested and how many values it holds, told before it is parsed."""
+"""How deeply JSON is nested and how much it holds, told before it is parsed or written."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from service.api.problems import ProblemError
 
 DEEPEST = 64
 MOST_VALUES = 1_000_000
+MOST_WEIGHT = 1_200_000
+"""Of values and, beyond them, of the lists, objects and names that hold them: two, four and two
+each, by what they take in memory. Some 40 megabytes."""
+SHORT_NODES, SHORT_CHARACTERS = 4_096, 65_536
+"""Of a document that is worth remembering."""
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _WHOLE = re.compile(rb'(?:[^"]++|"(?:[^"\\]|\\.)*+")*+', re.DOTALL)
@@ -21,14 +27,28 @@ _STEP[[ord("["), ord("{")]] = 1
 _STEP[[ord("]"), ord("}")]] = -1
 
 
-def check(body: bytes) -> None:
-    """Raise ProblemError for a body that is nested too deeply or holds too many values."""
-    if len(body) > MOST_VALUES and body.count(b",") > MOST_VALUES:
-        detail = f"The body holds more than {MOST_VALUES} values; send less at once."
-        raise ProblemError("too-many-values", detail)
+def check(body: bytes, share: int = 1) -> None:
+    """Raise ProblemError for a body that is nested too deeply or holds too many values.
+
+    `share`: how many times as much it may hold as other bodies. Headers of safetensors files may
+    hold twice as much: DeepSeek-V3's name 92,000 tensors.
+    """
     if _opens(body) > DEEPEST and _deeper(_pieces(body)) and _deeper(_bare(body)):
         detail = f"The body is nested more than {DEEPEST} levels deep; send it flatter."
         raise ProblemError("nested-too-deeply", detail)
+    if 4 * len(body) > MOST_WEIGHT:
+        values, weight = _held(body)
+        most = MOST_WEIGHT * (max(share, 2) if b'"safetensors"' in body else share)
+        if values > MOST_VALUES or weight > most:
+            detail = "The body holds more values, lists and objects than one may."
+            raise ProblemError("too-many-values", detail)
+
+
+def _held(body: bytes) -> tuple[int, int]:
+    """Values, and their weight."""
+    values = body.count(b",")
+    holders = 2 * body.count(b"[") + 4 * body.count(b"{") + 2 * body.count(b":")
+    return values, values + holders
 
 
 def _opens(body: bytes) -> int:
@@ -64,3 +84,19 @@ def _deeper(pieces: Iterable[bytes]) -> bool:
             return True
         level += int(levels[-1])
     return False
+
+
+def short(document: Any) -> bool:
+    """Whether a parsed document is short, without looking at all of a long one."""
+    nodes, characters, waiting = 0, 0, [document]
+    while waiting and characters <= SHORT_CHARACTERS:
+        node = waiting.pop()
+        nodes += 1
+        if isinstance(node, str):
+            characters += len(node)
+        elif isinstance(node, dict | list):
+            nodes += len(node)
+            if nodes > SHORT_NODES:
+                return False
+            waiting.extend((*node, *node.values()) if isinstance(node, dict) else node)
+    return characters <= SHORT_CHARACTERS

@@ -57,7 +57,7 @@ class LayersModel(ApiModel):
     )
 
     kind: Literal["layers"]
-    layers: list[dict[str, Any]] = Field(min_length=1, max_length=10_000)
+    layers: list[dict[str, Any]] = Field(min_length=1, max_length=1_500)
 
 
 class SafetensorsModel(ApiModel):

@@ -19,7 +19,7 @@ import pytest
 
 from service.api.app import create_app
 from service.api.lifespan import lifespan
-from service.api.nesting import check
+from service.api.nesting import check, short
 from service.api.problems import ProblemError
 from service.api.request_bodies import MOST_FINDINGS
 from service.settings import Settings
@@ -179,6 +179,41 @@ def test_thousands_of_wrong_fields_are_counted_and_not_named(
     found = client.post(path, json={f"field{number}": 1 for number in range(MOST_FINDINGS + 1)})
     assert (found.status_code, found.json()["type"]) == (413, "/problems/too-many-values")
     assert "errors" not in found.json()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b",".join([b"[[[]]]"] * 200_000), b",".join([b'{"a":1}'] * 200_000), b"1," * 1_000_001 + b"1"],
+    ids=["lists", "objects", "numbers"],
+)
+def test_a_body_of_more_objects_than_fit_into_memory_is_refused_unread(value: bytes) -> None:
+    body = b'{"model":{"kind":"huggingface","config":{"x":[' + value + b"]}}}"
+    with pytest.raises(ProblemError) as refused:
+        check(body)
+    assert refused.value.status == 413
+
+
+def test_a_header_of_as_many_tensors_as_any_model_has_is_read() -> None:
+    entry = {"dtype": "F8_E4M3", "shape": [2048, 7168], "data_offsets": [10**11, 10**11 + 1]}
+    header = {f"model.layers.{n % 61}.mlp.experts.{n}.up": entry for n in range(92_000)}
+    check(json.dumps({"model": {"kind": "safetensors", "header": header}}).encode())
+
+
+def test_layers_that_all_differ_are_bounded(client: httpx.Client) -> None:
+    unlike = [
+        {"type": "block", "layer": True, "layers": [{"type": "linear", "inputs": n, "outputs": 9}]}
+        for n in range(1, 102)
+    ]
+    for layers, status in ((unlike[1:], 200), (unlike, 422)):
+        body = {"model": {"kind": "layers", "layers": layers}}
+        found = client.post("/estimate", json=body)
+        assert found.status_code == status, found.text
+
+
+def test_a_document_is_told_to_be_long_without_being_looked_through() -> None:
+    assert short({"hidden_size": 4096, "architectures": ["LlamaForCausalLM"]})
+    assert not short({str(number): number for number in range(5_000)})
+    assert not short([[["x" * 70_000]]])
 
 
 needs_proc = pytest.mark.skipif(not CLEAR.exists(), reason="needs Linux' /proc to see peaks")

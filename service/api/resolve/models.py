@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from service.api.nesting import short
 from service.api.problems import at
 from service.api.request_models import (
     CatalogModel,
@@ -82,7 +83,7 @@ def _catalogued(catalog: Catalog, name: str) -> tuple[Fact, Network]:
 
 def _from_config(config: Mapping[str, Any]) -> Network:
     try:
-        return _built("config", json.dumps(config))
+        return _built("config", config)
     except ConfigError as error:
         path = pointer(("model", "config", *error.field.split(".")))
         unknown_family = isinstance(error, UnknownArchitecture)
@@ -92,7 +93,7 @@ def _from_config(config: Mapping[str, Any]) -> Network:
 
 def _read(field: str, document: Any) -> Network:
     try:
-        return _built(field, json.dumps(document))
+        return _built(field, document)
     except ConfigError as error:
         path = pointer(("model", *_PARTS.split(error.field)))
         raise at("invalid-model", path.rstrip("/"), str(error)) from None
@@ -106,18 +107,28 @@ _BUILDERS: Mapping[str, Callable[[Any], Network]] = {
 }
 
 
-def _built(kind: str, text: str) -> Network:
-    """The network of a document; the same text is read once, unless it is very long."""
-    return _remembered(kind, text) if len(text) <= _LONGEST_KEPT else _read_anew(kind, text)
+def _built(kind: str, document: Any) -> Network:
+    """The network of a document; the same is read once, unless it is very long."""
+    if not short(document):
+        return _read_anew(kind, document)
+    return _remembered(kind, json.dumps(document))
 
 
-def _read_anew(kind: str, text: str) -> Network:
-    return _BUILDERS[kind](json.loads(text))
+@lru_cache(maxsize=128)
+def _remembered(kind: str, text: str) -> Network:
+    return _read_anew(kind, json.loads(text))
 
 
-_remembered = lru_cache(maxsize=128)(_read_anew)
-_LONGEST_KEPT = 50_000
-"""Characters of a document that may stay in memory."""
+def _read_anew(kind: str, document: Any) -> Network:
+    network = _BUILDERS[kind](document)
+    unlike = len({id(group.leaves) for group in network.layer_groups()})
+    if kind != "header" and unlike > MOST_KINDS:
+        raise ConfigError(kind, f"{unlike} layers differ from each other; at most {MOST_KINDS} may")
+    return network
+
+
+MOST_KINDS = 100
+"""Unlike layers of one network: every one is folded by itself, for each stage that may hold it."""
 
 
 def _size(spec: SizeModel) -> Size:

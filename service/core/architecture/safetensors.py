@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.core.architecture.families.config import Config, ConfigError
+from service.core.architecture.families.config import LIMITS, Config, ConfigError
 from service.core.architecture.network import Block, Network
 from service.core.architecture.operators import Operator, Parameter, Split
 
@@ -24,6 +24,9 @@ BITS: Mapping[str, int] = {
 """Bits of one element by the header's `dtype`."""
 
 MAXIMUM_TENSORS = 200_000
+MAXIMUM_LAYERS = LIMITS["layers"]
+"""With more numbered names than this, the numbers do not count layers."""
+_LARGEST = 10**12
 _FORMATS = {"F64": "fp32", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8"}
 _LAYER = re.compile(r"^(.*?(?:^|\.)(?:layers|h|blocks|block|layer))\.(\d+)(?:\.|$)")
 _HEAD = re.compile(r"(?:^|\.)lm_head\.weight$")
@@ -91,12 +94,17 @@ def _tensor(name: str, entry: Any, where: str) -> Tensor:
     shape = entry.get("shape")
     if not isinstance(shape, list | tuple) or len(shape) > 16:
         raise ConfigError(f"{where}.shape", "shape must be a list of at most 16 sizes")
-    sizes = Config({str(i): size for i, size in enumerate(shape)}, path=f"{where}.shape")
-    read = tuple(sizes.integer(str(i), 0, 10**12) for i in range(len(shape)))
-    tensor = Tensor(name, dtype, read)
+    tensor = Tensor(name, dtype, _sizes(shape, where))
     if tensor.elements > 10**16:
         raise ConfigError(f"{where}.shape", "a tensor may hold at most 10^16 elements")
     return tensor
+
+
+def _sizes(shape: Sequence[Any], where: str) -> tuple[int, ...]:
+    if all(type(size) is int and 0 <= size <= _LARGEST for size in shape):
+        return tuple(shape)
+    sizes = Config({str(i): size for i, size in enumerate(shape)}, path=f"{where}.shape")
+    return tuple(sizes.integer(str(i), 0, _LARGEST) for i in range(len(shape)))
 
 
 @dataclass(frozen=True)
@@ -112,15 +120,20 @@ class HeaderCounts:
 
 def counts(found: Sequence[Tensor]) -> HeaderCounts:
     """Parameters and bytes, by number format and by module (two levels of the name)."""
-    by_dtype: dict[str, int] = {}
-    by_module: dict[str, int] = {}
+    by_dtype, by_module = bytes_by_dtype(found), dict[str, int]()
     for tensor in found:
-        by_dtype[tensor.dtype] = by_dtype.get(tensor.dtype, 0) + tensor.stored_bytes
         module = _module(tensor.name)
         by_module[module] = by_module.get(module, 0) + tensor.elements
-    total = sum(tensor.elements for tensor in found)
-    stored = sum(by_dtype.values())
-    return HeaderCounts(total, stored, by_dtype, by_module, len(_layers(found)))
+    total, stored = sum(by_module.values()), sum(by_dtype.values())
+    return HeaderCounts(total, stored, by_dtype, by_module, len(_divided(found)[0]))
+
+
+def bytes_by_dtype(found: Sequence[Tensor]) -> Mapping[str, int]:
+    """Bytes in the file by number format."""
+    stored: dict[str, int] = {}
+    for tensor in found:
+        stored[tensor.dtype] = stored.get(tensor.dtype, 0) + tensor.stored_bytes
+    return stored
 
 
 def build(header: Any, field: str = "header") -> Network:
@@ -130,15 +143,14 @@ def build(header: Any, field: str = "header") -> Network:
     ZeRO-3 divide what they would.
     """
     found = tensors(header, field)
-    layers = _layers(found)
-    outside = [tensor for tensor in found if _layer_key(tensor.name) is None]
+    layers, outside = _divided(found)
     before = [t for t in outside if not _HEAD.search(t.name)]
     parts = [Block("parameters", tuple(map(_parameter, before)))]
     parts += [
         Block("layer", tuple(map(_parameter, members)), layer=True) for members in layers.values()
     ]
     parts.append(Block("head", tuple(_parameter(t) for t in outside if _HEAD.search(t.name))))
-    stored = counts(found).bytes_by_dtype
+    stored = bytes_by_dtype(found)
     widest = max(stored, key=lambda name: stored[name])
     return Network(
         "",
@@ -160,13 +172,18 @@ def _layer_key(name: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
-def _layers(found: Sequence[Tensor]) -> dict[tuple[str, int], list[Tensor]]:
+def _divided(
+    found: Sequence[Tensor],
+) -> tuple[Mapping[tuple[str, int], Sequence[Tensor]], Sequence[Tensor]]:
+    """The tensors of each layer, and those outside the layers."""
     layers: dict[tuple[str, int], list[Tensor]] = {}
+    outside: list[Tensor] = []
     for tensor in found:
         key = _layer_key(tensor.name)
-        if key is not None:
-            layers.setdefault(key, []).append(tensor)
-    return dict(sorted(layers.items()))
+        (outside if key is None else layers.setdefault(key, [])).append(tensor)
+    if len(layers) > MAXIMUM_LAYERS:
+        return {}, found
+    return dict(sorted(layers.items())), outside
 
 
 def _module(name: str) -> str:

@@ -49,7 +49,7 @@ _BLOCKS = ("block", "self_attention", "gated_mlp", "mlp", "input", "flatten")
 KINDS = (*OPERATORS, *_BLOCKS)
 """Every `type` that an item may have."""
 
-MAXIMUM_ITEMS = 50_000
+MAXIMUM_ITEMS = 1_500
 
 MAXIMUM_DEPTH = 32
 
