@@ -115,7 +115,7 @@ def _item(seconds: Interval | None) -> Predicted | None:
     return predicted(seconds) if seconds is not None and seconds.value > 0 else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def compute_optimal(active: float, tokens: float) -> ComputeOptimalSection:
     """How a model of these active parameters compares with the best size for its compute."""
     found = sizing.verdict(active, tokens)

@@ -98,7 +98,7 @@ def import_text(
     rows = list(parse(kind, text, form))
     if dry_run:
         judged = Report(True, _outcomes(store.snapshot, rows))
-        if any(NO_LIST in outcome.problems for outcome in judged.invalid):
+        if any(isinstance(p, Unreadable) for outcome in judged.invalid for p in outcome.problems):
             raise ImportRefused(judged)
         return judged
     report = Report(False, ())
@@ -156,19 +156,19 @@ def _outcome(current: Snapshot, row: Parsed, seen: dict[str, int]) -> Outcome:
     return Outcome(row.line, row.name, "unchanged" if same else "update")
 
 
-NO_LIST = FieldProblem("", "must be a list of documents, or an object with `items`")
-"""No row could be judged, so that a dry run refuses it too."""
+class Unreadable(FieldProblem):
+    """Of the whole text: no row could be judged, so that a dry run refuses it too."""
 
 
 def _documents_of_json(_: str, text: str) -> Iterator[tuple[int, Mapping[str, Any] | FieldProblem]]:
     try:
         read = json.loads(text)
     except (ValueError, RecursionError) as error:
-        yield getattr(error, "lineno", 1), FieldProblem("", f"is not JSON: {error}")
+        yield getattr(error, "lineno", 1), Unreadable("", f"is not JSON: {error}")
         return
     items = read.get("items") if isinstance(read, Mapping) else read
     if not isinstance(items, list):
-        yield 1, NO_LIST
+        yield 1, Unreadable("", "must be a list of documents, or an object with `items`")
         return
     for number, item in enumerate(items, 1):
         found = item if isinstance(item, Mapping) else FieldProblem("", "must be an object")

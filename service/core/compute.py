@@ -97,7 +97,7 @@ class ComputeTable:
         return 3.0 * self.forward(sequence_length) - self.frozen.at(sequence_length)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def table(network: Network, pipeline: int = 1, stage: int = 0) -> ComputeTable:
     """The forward FLOPs of one stage, folded once."""
     sums = dict.fromkeys(("dense", "expert", "head", "scan", "frozen"), ZERO)

@@ -129,7 +129,7 @@ def _share(heads: Number, tensor: Number) -> Number:
     return ceil(heads / tensor) / heads
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def table(
     network: Network, cache_format: str = "bf16", pipeline: int = 1, stage: int = 0
 ) -> CacheTable:

@@ -26,7 +26,7 @@ class ParameterCounts:
     by_component: Mapping[str, int]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def count(network: Network) -> ParameterCounts:
     """The exact parameter counts of a network."""
     total = untied = embedding = trainable = 0
@@ -102,7 +102,7 @@ class ParameterTable:
         return self.layer.dense(tensor) + self.layer.expert / expert_ways
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def table(network: Network, pipeline: int = 1, stage: int = 0) -> ParameterTable:
     """The parameters of one pipeline stage. A tied head on a later stage holds its own copy."""
     held = dict.fromkeys(("tensor", "key_value", "whole", "expert"), 0.0)

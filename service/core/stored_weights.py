@@ -24,7 +24,7 @@ def own_format(network: Network) -> str:
     return str(quantization.weight_format)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def bytes_by_format(network: Network) -> Mapping[str, float]:
     """Stored bytes: of quantised matrices with their scales, and of what stays as it is.
 

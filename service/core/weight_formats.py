@@ -95,7 +95,7 @@ class WeightBytes:
     bits_per_parameter: float
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def weight_bytes(network: Network, name: str) -> WeightBytes:
     """Bytes of all weights in the format; raises UnknownFormat."""
     total = expert = embedding = 0.0

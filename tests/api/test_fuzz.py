@@ -165,4 +165,4 @@ def test_every_operation_keeps_its_schema(keyed_url: str) -> None:
 
 @pytest.mark.soak
 def test_every_operation_keeps_its_schema_over_many_cases(keyed_url: str) -> None:
-    schemathesis(keyed_url, "--max-examples=400")
+    schemathesis(keyed_url, "--max-examples=250")

@@ -44,9 +44,9 @@ def test_what_is_exported_imports_without_a_change(
     assert store.refresh().id == before
 
 
-@pytest.mark.parametrize("text", ["{}", "3", '{"items": {}}'])
+@pytest.mark.parametrize("text", ["{}", "3", '{"items": {}}', "\0", "[1,"])
 def test_what_holds_no_rows_is_refused_by_a_dry_run_too(store: Store, text: str) -> None:
-    with pytest.raises(ImportRefused, match="must be a list"):
+    with pytest.raises(ImportRefused, match=r"must be a list|is not JSON"):
         import_text(store, "regions", text, "json", dry_run=True)
 
 

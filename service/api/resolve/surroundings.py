@@ -60,6 +60,6 @@ def _looked_up(
     return Surroundings(accelerator, place, price, offer), ledger.entries()
 
 
-_remembered = lru_cache(maxsize=1024)(_looked_up)
+_remembered = lru_cache(maxsize=256)(_looked_up)
 _LONGEST_KEPT = 2_000
 """Characters of a site and a price that may stay in memory."""

@@ -120,10 +120,13 @@ class Network:
 
     def leaves(self) -> tuple[Placed, ...]:
         """Each operator once, with its multiplicity and place."""
-        return self._leaves
+        return self._leaves if len(self._parts) <= _FEW_PARTS else self._walked()
 
     @cached_property
     def _leaves(self) -> tuple[Placed, ...]:
+        return self._walked()
+
+    def _walked(self) -> tuple[Placed, ...]:
         return tuple(leaf for part in self._parts for leaf in _leaves(part))
 
     @cached_property
@@ -242,19 +245,21 @@ class Network:
 
     def head_position(self) -> Placed | None:
         """The output projection on the vocabulary, if there is one."""
-        for leaf in self.leaves():
+        for leaf in self.distinct():
             if isinstance(leaf.operator, Linear) and leaf.operator.head:
                 return leaf
         return None
 
     def input_embedding(self) -> Embedding | None:
         """The token embedding, if there is one."""
-        for leaf in self.leaves():
+        for leaf in self.distinct():
             if isinstance(leaf.operator, Embedding) and leaf.operator.input:
                 return leaf.operator
         return None
 
 
+_FEW_PARTS = 256
+"""Of a network whose leaves are kept; those of a longer one take megabytes."""
 _ANY_WAYS = 1 << 30
 """More than any layout divides by."""
 

@@ -52,7 +52,7 @@ class MemoryTable:
     offload_parameters: Number
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0) -> MemoryTable:
     """The table of one stage, folded once for each network and set of kernels."""
     width = formats(kernels)

@@ -63,7 +63,7 @@ def _exceeds(a: WorkTable, b: WorkTable) -> bool:
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def stages(network: Network, kernels: Kernels, pipeline: int, sequence_length: float) -> Stages:
     """The stages of a job, for samples of that length."""
     whole = table(network, kernels)
@@ -82,7 +82,7 @@ def has_experts(network: Network) -> bool:
     return _expert_copies(network) > 0.0
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _expert_copies(network: Network) -> float:
     copies = (leaf.routing.active for leaf in network.distinct() if leaf.routing)
     return float(max(copies, default=0.0))

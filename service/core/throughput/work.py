@@ -134,7 +134,7 @@ class _Sum:
         self.fixed[field] = self.fixed.get(field, 0.0) + amount
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0) -> WorkTable:
     """The work of one pipeline stage, folded once."""
     total = _Sum({}, {}, {}, {})
