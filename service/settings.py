@@ -40,7 +40,7 @@ class Settings:
     api_keys: tuple[ApiKey, ...] = ()
     """`role:secret` pairs, comma between; roles: read, write, admin. Two of a role to rotate."""
     reads: str = "open"
-    """`open`, or `closed`: then reading needs a key too."""
+    """`open`, or `closed`: then everything but /livez, /readyz and /metrics needs a key."""
     writes: str = "keys"
     """`keys`: with a key (open on loopback when none is set). `closed`: nobody writes."""
     max_body_bytes: int = 16 * 2**20
@@ -66,12 +66,12 @@ class Settings:
 
     def checked(self) -> Settings:
         """The settings themselves, or a SettingsError where starting with them is unsafe."""
-        if self.loopback or self.writes == "closed":
+        if self.loopback or (self.writes == "closed" and self.reads == "open"):
             return self
         if not self.api_keys:
             raise SettingsError(
                 f"{PREFIX}HOST is {self.host}, which others can reach, and {PREFIX}API_KEYS is "
-                f"empty: set it to role:secret pairs, or set {PREFIX}WRITES=closed"
+                f"empty: set it to role:secret pairs, or set {PREFIX}WRITES=closed with reads open"
             )
         if any(key.weak for key in self.api_keys):
             raise SettingsError(

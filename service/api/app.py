@@ -10,7 +10,7 @@ from service.api import handlers, openapi
 from service.api.answers import Answers, Searched
 from service.api.lifespan import lifespan
 from service.api.metrics import Metrics
-from service.api.middleware import Alias, BodyGuard, Gate, Observe
+from service.api.middleware import Alias, BodyGuard, Gate, Lock, Observe
 from service.api.routes import (
     accuracy,
     alternatives,
@@ -86,6 +86,8 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
     """The layers of `middleware.py`; the last that is added is the outermost."""
     app.add_middleware(Gate, limit=settings.max_concurrency)
     app.add_middleware(BodyGuard, limit=settings.max_body_bytes)
+    if settings.reads == "closed":
+        app.add_middleware(Lock, settings=settings)
     app.add_middleware(Alias)
     if settings.cors_origins:
         app.add_middleware(

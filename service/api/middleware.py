@@ -2,6 +2,7 @@
 
 Observe     request id, log line, metrics, security headers, the last resort for exceptions
 Alias       /v1/... is the same as /...
+Lock        where reading is closed: a key for everything but the probes
 BodyGuard   reads the body: its size, the time it takes, how deeply it is nested
 Gate        how many requests may be in progress at once
 
@@ -20,8 +21,10 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.context import request_id
+from service.api.keys import authorised
 from service.api.nesting import check
 from service.api.problems import MEDIA_TYPE, ProblemError, encoded
+from service.settings import Settings
 
 logger = logging.getLogger("service.access")
 failures = logging.getLogger("service.failures")
@@ -134,6 +137,32 @@ class Alias:
         if scope["type"] == "http" and scope["path"].startswith("/v1/"):
             scope["path"] = scope["path"][3:]
         await self.app(scope, receive, send)
+
+
+class Lock:
+    """Answers nobody without a key that may read. Only there where reading is closed."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request through, or not; its body is not read before."""
+        if scope["type"] == "http" and scope["path"] not in PROBES:
+            try:
+                authorised(self.settings, "read", _secret(scope))
+            except ProblemError as problem:
+                await refuse(scope, send, problem)
+                return
+        await self.app(scope, receive, send)
+
+
+def _secret(scope: Scope) -> str | None:
+    for key, value in scope["headers"]:
+        if key == b"authorization":
+            kind, _, secret = value.decode("latin-1").partition(" ")
+            return secret.strip() if kind.lower() == "bearer" else None
+    return None
 
 
 class BodyGuard:
