@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from service.catalog.database import reading, writing
@@ -20,10 +21,14 @@ _LOCK = 0x6D6F64656C
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest migration.
 
-    Harmless when run twice at once: the second waits, then finds nothing to do.
+    Harmless when run twice at once: the second waits, then finds nothing to do. Raises WrongSchema
+    for a database that a newer program has migrated.
     """
     with writing(engine) as connection:
-        command.upgrade(_locked(connection), "head")
+        try:
+            command.upgrade(_locked(connection), "head")
+        except CommandError:
+            raise WrongSchema(_current(connection), head()) from None
 
 
 def downgrade(engine: Engine, revision: str = "base") -> None:

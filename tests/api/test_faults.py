@@ -14,7 +14,9 @@ import httpx
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import text
 
+from service.catalog.store import Store
 from service.settings import ApiKey, Settings, digest
 from tests.api.secrets import WRITE, bearer
 from tests.api.test_catalog_routes import region
@@ -114,19 +116,27 @@ def test_a_write_on_one_replica_is_seen_by_the_other(
                 assert again.status_code == 428
 
 
-def test_a_database_at_another_migration_is_alive_and_not_ready(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    with fresh_database("postgresql", tmp_path, request) as url:
-        migrate(url)
-        with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
-            connection.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
-        settings = Settings(database_url=url, api_keys=KEYS)
-        with serving(settings) as where, httpx.Client(base_url=where, timeout=60) as client:
-            assert client.get("/livez").status_code == 200
-            unready = client.get("/readyz")
-            assert unready.status_code == 503
-            assert "migrate" in unready.json()["detail"]
+def test_a_database_at_another_migration_is_alive_and_not_ready(database_url: str) -> None:
+    store = Store(database_url)
+    store.migrate()
+    right = at_migration(store, "from-the-future")
+    settings = Settings(database_url=database_url, api_keys=KEYS, snapshot_seconds=0.05)
+    with serving(settings) as where, httpx.Client(base_url=where, timeout=60) as client:
+        assert client.get("/livez").status_code == 200
+        unready = client.get("/readyz")
+        assert unready.status_code == 503
+        assert "migrat" in unready.json()["detail"]
+        at_migration(store, right)
+        until(lambda: client.get("/readyz").status_code == 200)
+    store.close()
+
+
+def at_migration(store: Store, version: str) -> str:
+    """Say that the database stands at a version; return the one before."""
+    with store.engine.begin() as connection:
+        before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+    return str(before)
 
 
 def started(tmp_path: Path, **settings: str) -> subprocess.Popen[bytes]:

@@ -112,30 +112,54 @@ def test_a_server_killed_ten_times_amid_a_thousand_posts_loses_none(database_url
           "lost 0, half there 0")  # fmt: skip
 
 
-async def held_open(replica: Replica) -> tuple[int, int, int | None]:
-    """Statuses of a quick request beside a slow one, and of the slow one after SIGTERM."""
+BEGUN = 8
+
+
+async def held_open(replica: Replica) -> tuple[int, list[int], int | None]:
+    """Statuses of a quick request beside slow ones, and of the slow ones after SIGTERM."""
     message = http("/estimate", QUESTIONS[0])
-    slow_in, slow_out = await asyncio.open_connection("127.0.0.1", replica.port)
-    slow_out.write(message[:-5])
-    await slow_out.drain()
+    slow = [await asyncio.open_connection("127.0.0.1", replica.port) for _ in range(BEGUN)]
+    for _, out in slow:
+        out.write(message[:-5])
+        await out.drain()
     quick = await asyncio.open_connection("127.0.0.1", replica.port)
     beside, _ = await exchanged(*quick, message)
     await closed(quick[1])
+    load = [asyncio.create_task(asking_on(replica.port, message)) for _ in range(4)]
+    await asyncio.sleep(0.1)
     assert replica.process is not None
     replica.process.send_signal(signal.SIGTERM)
     await asyncio.sleep(0.3)
-    after, _ = await exchanged(slow_in, slow_out, message[-5:])
-    await closed(slow_out)
+    after = [(await exchanged(come, out, message[-5:]))[0] for come, out in slow]
+    for _, out in slow:
+        await closed(out)
+    asked = sum(await asyncio.gather(*load))
+    assert asked > 0
     return beside, after, await asyncio.to_thread(replica.process.wait, 60)
 
 
-def test_a_slow_client_holds_nothing_up_and_what_was_begun_outlives_sigterm(
+async def asking_on(port: int, message: bytes) -> int:
+    """How often one connection is answered until the server takes no more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answered = 0
+    try:
+        while True:
+            status, _ = await exchanged(reader, writer, message)
+            assert status in (200, 503)
+            answered += 1
+    except OSError:
+        return answered
+    finally:
+        await closed(writer)
+
+
+def test_slow_clients_hold_nothing_up_and_what_was_begun_outlives_sigterm_under_load(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path / 'catalog.db'}"
-    with replicas(url, 1, MAX_CONCURRENCY="1") as (replica,):
+    with replicas(url, 1, MAX_CONCURRENCY=str(BEGUN + 4)) as (replica,):
         beside, after, exit_status = asyncio.run(held_open(replica))
-    assert (beside, after) == (200, 200)
+    assert (beside, after) == (200, [200] * BEGUN)
     assert exit_status in (0, -signal.SIGTERM)
 
 

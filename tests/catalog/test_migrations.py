@@ -26,15 +26,19 @@ def test_the_migrated_database_equals_the_tables(database_url: str) -> None:
     made.dispose()
 
 
-def test_migrations_go_up_down_and_up(database_url: str) -> None:
-    made = engine(database_url)
-    migrate(made)
-    downgrade(made)
-    with reading(made) as connection:
+def test_migrations_go_up_down_and_up_with_data_in_place(database_url: str) -> None:
+    store = Store(database_url)
+    store.migrate()
+    store.put("regions", "country/ut", region())
+    downgrade(store.engine)
+    with reading(store.engine) as connection:
         assert inspect(connection).get_table_names() == ["alembic_version"]
-    migrate(made)
-    check(made)
-    made.dispose()
+    store.close()
+    again = Store(database_url)
+    again.migrate()
+    again.check()
+    assert again.put("regions", "country/ut", region()).version == 1
+    again.close()
 
 
 def test_migrating_again_keeps_what_is_there(database_url: str) -> None:
