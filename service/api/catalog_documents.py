@@ -190,7 +190,7 @@ class ReportQuery(PageQuery):
     accelerator: Filter | None = None
 
 
-Claimed = Annotated[Real, Field(gt=0, le=1e30)]
+Claimed = Annotated[Real, Field(ge=1e-12, le=1e30)]
 
 
 class ClaimCheckRequest(RequestBody):

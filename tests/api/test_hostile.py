@@ -216,6 +216,13 @@ def test_a_document_is_told_to_be_long_without_being_looked_through() -> None:
     assert not short([[["x" * 70_000]]])
 
 
+def test_a_claim_of_next_to_nothing_is_refused_and_not_answered_with_infinity(
+    client: httpx.Client,
+) -> None:
+    found = client.post("/claims/check", json={"device_hours": 5e-324, "parameters": 175e9})
+    assert (found.status_code, found.json()["errors"][0]["pointer"]) == (422, "/device_hours")
+
+
 needs_proc = pytest.mark.skipif(not CLEAR.exists(), reason="needs Linux' /proc to see peaks")
 
 

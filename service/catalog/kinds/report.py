@@ -8,7 +8,7 @@ from pydantic import Field
 
 from service.catalog.facts import Payload, Slug, Text
 
-Amount = Annotated[float, Field(gt=0, le=1e30)]
+Amount = Annotated[float, Field(ge=1e-12, le=1e30)]
 
 
 class ReportFacts(Payload):

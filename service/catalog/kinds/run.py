@@ -11,7 +11,7 @@ from service.catalog.facts import Payload, Slug
 
 LARGEST_REQUEST = 512_000
 """Characters of a request's JSON."""
-Measured = Annotated[float, Field(gt=0, le=1e30)]
+Measured = Annotated[float, Field(ge=1e-12, le=1e30)]
 
 
 class Observed(Payload):
