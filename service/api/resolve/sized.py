@@ -38,6 +38,8 @@ WIDTHS = tuple(sorted(share << power for power in range(8) for share in (4, 5, 6
 """Hidden sizes of the rungs in 128s, from 512 to 98,304: 46 million to 90 trillion parameters."""
 FORMAT = "bf16"
 
+_NOTHING_LESS = "selective"
+"""The recomputation that, under fused flash attention, keeps and repeats as much as none does."""
 _TOKENS = 1e12
 _DEVICE_TOKENS = 1024.0
 """Of a step, the fewest for each of a stated number of devices: Llama 3 405B on 16,384 GPUs
@@ -236,7 +238,8 @@ def rung(width: int, accelerator: Accelerator, devices: int | None) -> Rung | No
     job = training.described(network(width), request, accelerator, Ledger())
     if admission_of_states(job.question, devices or most_devices(job.question)) == DOES_NOT_FIT:
         return None
-    found = _layout(job.question, job.recomputations, devices)
+    tried = tuple(name for name in job.recomputations if name != _NOTHING_LESS)
+    found = _layout(job.question, tried, devices)
     if found is None:
         return None
     layout, recomputation = found
