@@ -55,7 +55,7 @@ _NO_CONTEXT = (1.0, 0.0)
 """Stands first, so that tables of different lengths can be filled up with it."""
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def table(network: Network, weights: str = "bf16", cache: str = "bf16") -> ServingTable:
     """The serving figures of a network. Raises UnknownFormat and UnknownCacheFormat."""
     encoding = _encoding_layers(network)
