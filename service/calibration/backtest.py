@@ -61,12 +61,14 @@ def _row(record: dict[str, str]) -> BacktestRow:
 
 
 def main() -> None:
-    """Run, write and print; then what a cluster's own runs add."""
-    from service.calibration import cluster
+    """Run, write and print; serving by pair; what a cluster's runs add."""
+    from service.calibration import cluster, serving
 
     rows = run()
     write(rows)
     print(table(summary(rows, lambda row: f"{row.quantity}: {row.source}")), end="\n\n")
+    served = [row for row in rows if row.source.startswith(serving.SOURCE)]
+    print(table(summary(served, serving.pair_and_what_was_left_out)), end="\n\n")
     cluster.main()
 
 

@@ -31,6 +31,8 @@ INTERVAL_OF: Mapping[str, str] = {
     "first_token": "first_token",
 }
 """Which interval judges a quantity."""
+SOURCE = "serving: "
+"""What the source of every back-test row of serving begins with."""
 OWN_INTERVAL = 20
 """Left-out rows that an engine needs at a level before its interval is its own."""
 SIGNED_FROM_MODELS = 3
@@ -265,7 +267,7 @@ def _backtest_row(judged: Judged, bounds: tuple[float, float]) -> BacktestRow:
     value = row.observed * float(np.exp(judged.error))
     left = _LEFT_OUT[judged.level] if row.use == "fit" else "not fitted"
     return BacktestRow(
-        source=f"serving: {row.engine}, {left}",
+        source=f"{SOURCE}{row.engine}, {left}",
         quantity=_UNITS[row.quantity],
         case=f"{row.model} {row.weights} {row.accelerator} x{row.replica.devices:g} "
         f"{row.replica.prompt_tokens:g}+{row.replica.output_tokens:g} "
@@ -278,6 +280,12 @@ def _backtest_row(judged: Judged, bounds: tuple[float, float]) -> BacktestRow:
         family=row.model,
         accelerator=row.accelerator,
     )
+
+
+def pair_and_what_was_left_out(row: BacktestRow) -> str:
+    """The group of a back-test row of serving: `h100-sxm, vllm: engine left out`."""
+    engine, left = row.source.removeprefix(SOURCE).split(", ")
+    return f"{row.accelerator}, {engine}: {left}"
 
 
 def _rounded_pair(bounds: tuple[float, float]) -> list[float]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from service.calibration.backtest import recorded
+from service.calibration.serving import SOURCE, pair_and_what_was_left_out
 from service.calibration.serving_pool import Pool, Stacked, arrow_solve, centre
 from service.calibration.serving_rows import rows
 from service.core.serving.calibration import FITTED, engine_of
@@ -53,3 +55,9 @@ def test_a_fit_of_few_rows_moves_towards_them() -> None:
     after = np.abs(Stacked(pool.rows).errors(pool.vectors(blocks, pool.rows)))
     assert after.mean() < 0.5 * before.mean()
     assert after.mean() < 0.05
+
+
+def test_a_row_of_the_back_test_names_its_pair_and_what_was_left_out() -> None:
+    served = [row for row in recorded() if row.source.startswith(SOURCE)]
+    groups = {pair_and_what_was_left_out(row) for row in served}
+    assert {"h100-sxm, vllm: engine left out", "h100-sxm, vllm: accelerator left out"} <= groups
