@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
+from service.api.resolve.sized import sizes
 from service.catalog.errors import StoreUnavailable
 from service.catalog.store import Store
 
@@ -30,6 +31,7 @@ def prepare(store: Store) -> None:
         store.migrate()
         store.seed()
     store.refresh()
+    sizes()  # the first question for a best size would wait for its ladder of networks
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)
