@@ -9,6 +9,26 @@ from service.core.numeric import Number
 
 GIB = 2**30
 
+GENERATIONS: Mapping[str, tuple[str, ...]] = {
+    "volta": ("v100",),
+    "ampere": ("a100", "a800", "a30"),
+    "ampere-graphics": ("a10", "a40", "rtx-30", "rtx-a", "jetson"),
+    "ada": ("rtx-40", "rtx-4000-ada", "rtx-5000-ada", "rtx-6000-ada", "l4"),
+    "hopper": ("h100", "h800", "h200", "h20", "gh200"),
+    "blackwell": ("b100", "b200", "gb200", "b300", "gb300"),
+    "blackwell-graphics": ("rtx-50", "rtx-pro", "gb10"),
+    "apple": ("apple",),
+    "tpu": ("tpu",),
+}
+"""Accelerators of one design of processor, by how their slugs begin."""
+
+
+def generation(name: str) -> str:
+    """The group of accelerators that an accelerator belongs to; its own name where in none."""
+    found = ((group, prefix) for group, prefixes in GENERATIONS.items() for prefix in prefixes)
+    fitting = [(len(prefix), group) for group, prefix in found if name.startswith(prefix)]
+    return max(fitting)[1] if fitting else name
+
 
 @dataclass(frozen=True)
 class Accelerator:

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from service.core import hardware
 from service.core.hardware import Accelerator
 from service.core.numeric import Number
 from service.core.parallelism import Kernels
@@ -51,11 +52,8 @@ def document() -> Mapping[str, Any]:
 
 def generation(accelerator: Accelerator) -> str:
     """The group of accelerators that share coefficients; `prior` where none was measured."""
-    name = accelerator.name.lower()
-    for group, prefixes in document()["generations"].items():
-        if any(name.startswith(prefix) for prefix in prefixes):
-            return str(group)
-    return "prior"
+    group = hardware.generation(accelerator.name.lower())
+    return group if group in document()["generations"] else "prior"
 
 
 def ceiling(accelerator: Accelerator) -> float:
