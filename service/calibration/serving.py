@@ -188,7 +188,7 @@ def fit() -> tuple[dict[str, Any], list[Judged]]:
             for (number, key), place in pool.index.items()
             if number == level
         }
-        for level, name in ((1, "engines"), (2, "kernels"), (3, "pairs"))
+        for level, name in enumerate(("engines", "kernels", "generations", "pairs"), start=1)
     }
     document = {
         "id": "serving-1",

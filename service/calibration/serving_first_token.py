@@ -25,7 +25,7 @@ SPREAD, NOISE = 1.0, 0.15
 
 def terms(rows: Sequence[Row], pool: Pool, blocks: Array) -> Array:
     """Prefill, step and the neighbours' prefill of each row, shape `[rows, 3]`; seconds."""
-    engine = engine_of(pool.vectors(blocks, rows).T)
+    engine = engine_of(pool.vectors(blocks, rows).T, np.array([row.eager for row in rows]))
     tables, devices = stack([row.table for row in rows]), stack([row.device for row in rows])
     replicas = stack([row.replica for row in rows])
     prompt = speed.prefill_seconds(tables, replicas, devices, engine)

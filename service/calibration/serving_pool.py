@@ -1,14 +1,16 @@
 """Partial pooling of the serving coefficients: a ridge regression in logits and logarithms.
 
-Blocks of offsets are added up: common, engine, engine's kernels for a class of formats, pair of
-accelerator and engine. Each block has a prior of its own width, so that what the rows do not tell
-stays near the level above. Solved by Gauss-Newton steps with pseudo-Huber weights; a row's
-derivatives by the coefficients are taken once and spread over the blocks that it uses.
+Blocks of offsets are added up: common, engine, engine's kernels for a class of formats, generation
+of accelerators, pair of accelerator and engine. Each block has a prior of its own width, so that
+what the rows do not tell stays near the level above. Solved by Gauss-Newton steps with pseudo-Huber
+weights; a row's derivatives by the coefficients are taken once and spread over the blocks that it
+uses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +21,41 @@ from service.core.stacking import stack
 
 Array = NDArray[np.float64]
 
-PRIOR: Mapping[str, tuple[float, float, float, float, float]] = {
-    "bandwidth_efficiency": (0.75, 0.6, 0.6, 0.5, 0.5),
-    "cache_efficiency": (0.5, 0.8, 0.8, 0.3, 0.5),
-    "compute_efficiency": (0.5, 0.7, 0.6, 0.8, 0.5),
-    "expert_efficiency": (0.6, 0.8, 0.5, 0.3, 0.3),
-    "attention_efficiency": (0.3, 0.7, 0.6, 0.2, 0.4),
-    "link_efficiency": (0.5, 0.8, 0.7, 0.05, 0.5),
-    "overlap": (0.5, 0.8, 0.8, 0.05, 0.3),
-    "pipelining": (0.5, 0.8, 0.6, 0.05, 0.5),
-    "stage_cost": (0.08, 0.7, 0.5, 0.05, 0.3),
-    "layer_seconds": (50e-6, 0.6, 1.0, 0.3, 0.3),
-    "tensor_layer_seconds": (15e-6, 0.6, 0.5, 0.05, 0.3),
-    "sequence_seconds": (15e-6, 0.8, 0.7, 0.05, 0.3),
-    "step_seconds": (500e-6, 0.6, 0.6, 0.05, 0.3),
+
+class Prior(NamedTuple):
+    """What is assumed of a coefficient before any row: a value and standard deviations.
+
+    Those of its common value and of the offsets, in logits for shares, logarithms for seconds.
+    """
+
+    value: float
+    common: float
+    engine: float
+    kernels: float
+    generation: float
+    pair: float
+
+
+PRIOR: Mapping[str, Prior] = {
+    "bandwidth_efficiency": Prior(0.75, 0.6, 0.6, 0.5, 0.5, 0.38),
+    "cache_efficiency": Prior(0.5, 0.8, 0.8, 0.3, 0.5, 0.38),
+    "compute_efficiency": Prior(0.5, 0.7, 0.6, 0.8, 0.5, 0.38),
+    "expert_efficiency": Prior(0.6, 0.8, 0.5, 0.3, 0.3, 0.22),
+    "attention_efficiency": Prior(0.3, 0.7, 0.6, 0.2, 0.4, 0.3),
+    "link_efficiency": Prior(0.5, 0.8, 0.7, 0.05, 0.5, 0.38),
+    "overlap": Prior(0.5, 0.8, 0.8, 0.05, 0.3, 0.22),
+    "pipelining": Prior(0.5, 0.8, 0.6, 0.05, 0.5, 0.38),
+    "stage_cost": Prior(0.08, 0.7, 0.5, 0.05, 0.3, 0.22),
+    "layer_seconds": Prior(50e-6, 0.6, 1.0, 0.3, 0.3, 0.22),
+    "launch_seconds": Prior(12e-6, 0.4, 0.1, 0.6, 0.3, 0.22),
+    "tensor_layer_seconds": Prior(15e-6, 0.6, 0.5, 0.05, 0.3, 0.22),
+    "dealing_cost": Prior(0.2, 0.6, 0.5, 0.05, 0.3, 0.22),
+    "sequence_seconds": Prior(15e-6, 0.8, 0.7, 0.05, 0.3, 0.22),
+    "step_seconds": Prior(500e-6, 0.6, 0.6, 0.05, 0.3, 0.22),
 }
-"""Central value, then the standard deviations of the common value and of the offsets of engines,
-kernels and pairs, in logits for shares and logarithms for seconds. Central shares: the published
-range of Pope et al. 2022 (arXiv 2211.05102, section 4); seconds: launches of a few microseconds,
-ten or so a layer."""
+"""Shares: the published range of Pope et al. 2022 (arXiv 2211.05102, section 4); seconds: launches
+of a few microseconds, ten or so a layer; `launch_seconds` is that of training steps under PyTorch's
+modules (`throughput_fit`)."""
 NOISE: Mapping[str, float] = {"decode": 0.08, "prefill": 0.2, "request": 0.1, "saturated": 0.12}
 """Log standard deviation of a measured row by quantity."""
 MINIMUM_ROWS = 3
@@ -48,7 +66,7 @@ _WIDTH = len(FITTED)
 
 def centre() -> Array:
     """The prior's central values as a vector of logits and logarithms."""
-    values = np.array([PRIOR[name][0] for name in FITTED])
+    values = np.array([PRIOR[name].value for name in FITTED])
     shares = np.arange(_WIDTH) < len(SHARES)
     return np.where(shares, np.log(values / np.where(shares, 1.0 - values, 1.0)), np.log(values))
 
@@ -60,17 +78,18 @@ class Pool:
         self.rows = rows
         self.engines = _known([row.engine for row in rows], 1)
         self.kernels = _known([row.kernels for row in rows], MINIMUM_ROWS)
+        self.generations = _known([row.generation for row in rows], MINIMUM_ROWS)
         self.pairs = _known([row.pair for row in rows], MINIMUM_ROWS)
-        keys = ["", *self.engines, *self.kernels, *self.pairs]
-        levels = [0, *[1] * len(self.engines), *[2] * len(self.kernels), *[3] * len(self.pairs)]
-        self.keys = [(level, key) for level, key in zip(levels, keys, strict=True)]
+        blocks = ([""], self.engines, self.kernels, self.generations, self.pairs)
+        self.keys = [(level, key) for level, keys in enumerate(blocks) for key in keys]
+        levels = [level for level, _ in self.keys]
         self.index = {key: place for place, key in enumerate(self.keys)}
         spread = np.array([PRIOR[name][1:] for name in FITTED]).T
         self.precision = 1.0 / spread[levels] ** 2
 
     def places(self, row: Row) -> list[int]:
         """The blocks that a row uses."""
-        wanted = [(0, ""), (1, row.engine), (2, row.kernels), (3, row.pair)]
+        wanted = [(0, ""), (1, row.engine), (2, row.kernels), (3, row.generation), (4, row.pair)]
         return [self.index[key] for key in wanted if key in self.index]
 
     def level(self, row: Row) -> str:
@@ -85,7 +104,7 @@ class Pool:
         blocks = np.array([begin.get(key, np.zeros(_WIDTH)) for key in self.keys])
         problem = _Problem(self)
         value, damping = problem.objective(blocks), 1e-3
-        for _ in range(80):
+        for _ in range(400):
             gradient, hessian = problem.system(blocks)
             hessian[np.diag_indices_from(hessian)] *= 1.0 + damping
             step = arrow_solve(hessian, -gradient, len(self.pairs)).reshape(blocks.shape)
@@ -95,7 +114,7 @@ class Pool:
                 if damping > 1e6:
                     break
                 continue
-            done = value - tried < 1e-4 * value
+            done = value - tried < 1e-6 * value
             blocks, value, damping = blocks + step, tried, max(damping / 5.0, 1e-7)
             if done:
                 break
@@ -137,11 +156,12 @@ class Stacked:
         self.replicas = stack([row.replica for row in rows])
         self.devices = stack([row.device for row in rows])
         self.quantity = np.array([names.index(row.quantity) for row in rows])
+        self.eager = np.array([row.eager for row in rows])
         self.observed = np.log([row.observed for row in rows])
 
     def errors(self, vectors: Array) -> Array:
         """log(predicted / observed) of each row."""
-        engine = engine_of(vectors.T)
+        engine = engine_of(vectors.T, self.eager)
         found = predicted(self.tables, self.replicas, self.devices, engine, self.quantity)
         return np.asarray(np.log(found) - self.observed)
 

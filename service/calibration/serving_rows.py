@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from service.calibration import reference
-from service.core.hardware import Device
+from service.core.hardware import Device, generation
 from service.core.numeric import Number, maximum, minimum, where
 from service.core.serving import Engine, Replica, ServingTable, compute_format, memory, speed, table
+from service.core.serving.calibration import eagerness
 from service.core.serving.tables import format_class
 
 QUANTITIES: Mapping[str, str] = {
@@ -46,6 +47,16 @@ class Row:
     def pair(self) -> str:
         """The accelerator with the engine."""
         return f"{self.accelerator} {self.engine}"
+
+    @property
+    def generation(self) -> str:
+        """The generation of the accelerator."""
+        return generation(self.accelerator)
+
+    @property
+    def eager(self) -> float:
+        """1 where the engine launches each kernel from Python."""
+        return eagerness(self.engine)
 
     @property
     def kernels(self) -> str:
@@ -98,12 +109,14 @@ def _row(record: Mapping[str, str], quantity: str) -> Row:
 def _replica(record: Mapping[str, str], folded: ServingTable, device: Device) -> Replica:
     """The load as measured; in flight is what was asked, or what the memory holds if less."""
     rule = memory.budget(record["engine"])
+    data = float(record["data"])
     asked = Replica(
         float(record["tensor"]),
         float(record["pipeline"]),
-        float(record["concurrency"] or rule.sequences),
+        float(record["concurrency"] or rule.sequences * data),
         float(record["prompt_tokens"] or 0),
         max(float(record["output_tokens"] or 1), 1.0),
+        data=data,
     )
     length = asked.prompt_tokens + asked.output_tokens
     fitting = memory.max_concurrency(folded, asked, device, rule, length)

@@ -35,12 +35,14 @@ def test_rows_without_blocks_of_their_own_take_the_level_above() -> None:
     blocks = np.arange(len(pool.keys), dtype=float)[:, None] * np.ones(WIDTH)
     engine = pool.index[1, "llama.cpp"]
     kernels = pool.index[2, left.kernels]
+    group = pool.index[3, "ampere-graphics"]
     assert pool.level(left) == "engine"
-    np.testing.assert_allclose(pool.vectors(blocks, [left])[0], centre() + engine + kernels)
+    known = centre() + engine + kernels + group
+    np.testing.assert_allclose(pool.vectors(blocks, [left])[0], known)
 
 
 def test_the_prior_alone_is_physical() -> None:
-    found = engine_of(centre())
+    found = engine_of(centre(), 0.0)
     assert 0.7 < found.bandwidth_efficiency < 0.8
     assert 1e-5 < found.layer_seconds < 1e-4
 

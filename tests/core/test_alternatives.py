@@ -97,9 +97,17 @@ def test_what_saves_nothing_never_pays_back() -> None:
 def test_an_option_is_ruled_out_only_by_one_that_is_known_to_be_as_good(
     compared: Comparison,
 ) -> None:
-    """AWQ costs more devices here than fp8 of the same model, which has more bits: ruled out."""
-    assert "70b-awq" not in compared.undominated
-    assert {"70b", "70b-fp8", "8b", "27b"} <= set(compared.undominated)
+    """Against fp8 of the same model, which has more bits, AWQ costs more: kept where faster."""
+    slower = compare(CURRENT, OTHERS, replace(NEED, traffic=Traffic(7.0)))
+    assert "70b-awq" not in slower.undominated
+    for each, kept in ((compared, True), (slower, False)):
+        awq, fp8 = option(each, "70b-awq"), option(each, "70b-fp8")
+        assert awq.devices > fp8.devices
+        assert awq.seconds_per_token is not None
+        assert fp8.seconds_per_token is not None
+        assert (awq.seconds_per_token.value < fp8.seconds_per_token.value) == kept
+        assert {"70b", "70b-fp8", "8b", "27b"} <= set(each.undominated)
+    assert "70b-awq" in compared.undominated
 
 
 def test_another_family_is_never_ruled_out_by_money_alone(compared: Comparison) -> None:

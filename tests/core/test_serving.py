@@ -322,3 +322,37 @@ def test_floats_and_arrays_give_the_same_numbers() -> None:
 def test_an_unknown_format_is_refused(weights: str) -> None:
     with pytest.raises(UnknownFormat):
         serving.estimate(LLAMA, H100, replace(JOB, weights=weights))
+
+
+# --- groups with sequences of their own
+
+MIXTURE = reference.network("qwen3-30b-a3b")
+DEALT = replace(JOB, engine="tensorrt-llm", concurrency=256.0, data=4.0)
+
+
+def test_groups_hold_the_dense_weights_whole_and_share_the_experts() -> None:
+    found = serving.estimate(MIXTURE, H200, DEALT)
+    folded = serving.table(MIXTURE, "bf16", "bf16")
+    dense = folded.weights_bytes - folded.expert_bytes
+    assert found.memory.weights_bytes == pytest.approx(dense + folded.expert_bytes / 4.0)
+    one = serving.estimate(MIXTURE, H200, replace(DEALT, data=1.0, concurrency=64.0))
+    assert found.memory.cache_bytes == one.memory.cache_bytes
+    assert found.devices == 4.0
+
+
+def test_groups_read_more_experts_a_step_than_one_and_less_of_each_on_a_device() -> None:
+    folded = serving.table(MIXTURE, "bf16", "bf16")
+    few, many = speed.experts_read(folded, 8.0), speed.experts_read(folded, 32.0)
+    assert many > few
+    assert many / 4.0 < few
+
+
+def test_an_eager_engine_waits_for_the_slower_of_launches_and_kernels() -> None:
+    small, large = reference.network("qwen3-0.6b"), reference.network("qwen3-32b")
+    seconds = [
+        serving.estimate(n, H100, replace(JOB, engine="transformers", concurrency=1.0))
+        for n in (small, large)
+    ]
+    launches = [serving.table(n, "bf16", "bf16").launches for n in (small, large)]
+    each = [s.decode_seconds_per_token.value / n for s, n in zip(seconds, launches, strict=True)]
+    assert each[0] == pytest.approx(each[1], rel=0.05)

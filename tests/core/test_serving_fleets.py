@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from service.calibration import reference
+from service.calibration.serving_rows import rows
 from service.core import serving
 from service.core.serving import ServingJob, economics, fleet
+from service.core.uncertainty import Interval
 
 H100 = reference.accelerator("h100-sxm")
 LLAMA = reference.network("llama-3.1-8b")
@@ -75,7 +79,10 @@ def test_a_token_costs_price_over_throughput_and_idle_capacity_is_paid() -> None
 
 
 def test_measured_energy_of_a_token_is_inside_the_interval() -> None:
-    """MLPerf 5.1 power: 0.101 J at the wall for an output token of Llama-2-70B on eight B200."""
+    """MLPerf 5.1 power: 0.101 J at the wall for an output token of Llama-2-70B on eight B200.
+
+    At the measured speed: a submission is tuned by hand and faster than the engine as it comes.
+    """
     b200 = reference.accelerator("b200")
     job = ServingJob(
         "nvfp4",
@@ -86,7 +93,10 @@ def test_measured_energy_of_a_token_is_inside_the_interval() -> None:
         output_tokens=294.0,
     )
     found = serving.estimate(reference.network("llama-2-70b"), b200, job)
-    joules = economics.joules_per_output_token(found, b200, "nvfp4")
+    measured = next(r for r in rows() if r.model == "llama-2-70b" and r.accelerator == "b200")
+    speed = 1.0 / measured.observed
+    at_speed = replace(found, output_tokens_per_second=Interval(speed, speed, speed))
+    joules = economics.joules_per_output_token(at_speed, b200, "nvfp4")
     assert joules.low < 0.101 < joules.high
     kilograms = economics.kgco2e_per_million_output_tokens(joules, 400.0)
     assert kilograms.value == pytest.approx(joules.value * 1e6 / 3.6e6 * 0.4)

@@ -1,8 +1,9 @@
 """Which calibrated coefficients serve an (accelerator, engine) pair, and how sure they are.
 
 `service/calibration/serving.py` fits them by partial pooling: common values, an offset for each
-engine, one for each engine's kernels for a class of weight formats, and one for each pair that was
-measured. What was not measured takes the level above, and the interval is that of the level.
+engine, one for each engine's kernels for a class of weight formats, one for each generation of
+accelerators, and one for each pair that was measured. What was not measured takes the level above,
+and the interval is that of the level.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from service.core.numeric import exp
+from service.core.hardware import generation
+from service.core.numeric import Number, exp
 from service.core.serving.load import Engine
 from service.core.uncertainty import Interval, relative
 
@@ -32,7 +34,9 @@ SHARES = (
 POSITIVE = (
     "stage_cost",
     "layer_seconds",
+    "launch_seconds",
     "tensor_layer_seconds",
+    "dealing_cost",
     "sequence_seconds",
     "step_seconds",
 )
@@ -44,6 +48,8 @@ FIRST_TOKEN = ("first_prompt", "first_steps", "first_neighbours")
 """Coefficients of the time to the first token, by engine; the file holds them as they are."""
 
 ENGINES = ("vllm", "tensorrt-llm", "sglang", "llama.cpp", "transformers")
+EAGER = ("transformers",)
+"""Engines that launch each kernel from Python."""
 
 LEVELS = ("pair", "engine", "none")
 """What was measured: this accelerator with this engine; the engine elsewhere; neither."""
@@ -70,11 +76,16 @@ def document() -> Mapping[str, Any]:
     return loaded
 
 
-def engine_of(vector: Any) -> Engine:
+def eagerness(engine: str) -> float:
+    """1 for an engine that launches each kernel from Python, 0 for another."""
+    return float(engine in EAGER)
+
+
+def engine_of(vector: Any, eager: Number) -> Engine:
     """The coefficients of a vector of logits and logarithms; floats or arrays."""
     shares = {name: _share(value) for name, value in zip(SHARES, vector, strict=False)}
     positive = zip(POSITIVE, vector[len(SHARES) :], strict=True)
-    return Engine(**shares, **{name: exp(value) for name, value in positive})
+    return Engine(eager=eager, **shares, **{name: exp(value) for name, value in positive})
 
 
 def _share(logit: Any) -> Any:
@@ -90,6 +101,7 @@ def evidence(accelerator: str, engine: str, weights_class: str) -> Evidence:
     for block, key in (
         ("engines", engine),
         ("kernels", f"{engine} {weights_class}"),
+        ("generations", generation(accelerator)),
         ("pairs", pair),
     ):
         offsets = found[block].get(key)
@@ -99,7 +111,7 @@ def evidence(accelerator: str, engine: str, weights_class: str) -> Evidence:
     first = found["first_token"]
     waiting = dict(zip(FIRST_TOKEN, first["engines"].get(engine, first["common"]), strict=True))
     bounds = _bounds(found["intervals"][level] | {"first_token": first["intervals"]}, engine)
-    return Evidence(replace(engine_of(vector), **waiting), level, bounds)
+    return Evidence(replace(engine_of(vector, eagerness(engine)), **waiting), level, bounds)
 
 
 def _bounds(level: Mapping[str, Any], engine: str) -> Mapping[str, tuple[float, float]]:

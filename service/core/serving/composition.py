@@ -25,6 +25,8 @@ class ServingJob:
     engine: str = "vllm"
     tensor: Number = 1.0
     pipeline: Number = 1.0
+    data: Number = 1.0
+    """Groups that the sequences are dealt to; expert ways are `tensor * data`."""
     concurrency: Number = 1.0
     """Sequences in progress at once."""
     prompt_tokens: Number = 1024.0
@@ -119,6 +121,7 @@ def estimate_table(
         job.prompt_tokens,
         job.output_tokens,
         job.cached_prefix,
+        data=job.data,
     )
     own = drafting.proposer(job.draft, accelerator, job.engine, job.cache)
     return _composed(folded, asked, device, known, job, own)
@@ -185,6 +188,6 @@ def _memory(both: ServingTable, replica: Replica, length: Number, rule: Budget) 
     each = memory.cache_bytes_per_sequence(both, replica, length)
     return ServingMemory(
         memory.weights_bytes_per_device(both, replica),
-        replica.batch * each,
+        replica.own_sequences * each,
         memory.reserved_bytes(both, replica, rule),
     )

@@ -12,6 +12,7 @@ class Replica:
     """How one replica is spread and loaded; floats or arrays."""
 
     tensor: Number = 1.0
+    """Ranks that divide the attention and the dense products of one sequence."""
     pipeline: Number = 1.0
     batch: Number = 1.0
     """Sequences in flight together."""
@@ -23,11 +24,24 @@ class Replica:
     """Tokens that a draft proposes for each verification (speculative decoding)."""
     tokens_per_step: Number = 1.0
     """Output tokens of a sequence that one step yields: above 1 with a draft."""
+    data: Number = 1.0
+    """Attention data parallelism: groups of `tensor` ranks, each with sequences of its own and all
+    of the attention and dense weights; routed experts are divided over the ranks of all groups."""
 
     @property
     def devices(self) -> Number:
         """Devices of one replica."""
-        return self.tensor * self.pipeline
+        return self.ranks * self.pipeline
+
+    @property
+    def ranks(self) -> Number:
+        """Devices of one pipeline stage, which are also its expert ways."""
+        return self.tensor * self.data
+
+    @property
+    def own_sequences(self) -> Number:
+        """Sequences in flight in one of the data-parallel groups."""
+        return self.batch / self.data
 
 
 @dataclass(frozen=True)
@@ -54,12 +68,19 @@ class Engine:
     """What each further pipeline stage adds to the time of a token, as a share of it."""
     layer_seconds: Number = 50e-6
     """Launches and small kernels of one layer."""
+    launch_seconds: Number = 12e-6
+    """Host seconds of one kernel that an eager engine launches."""
     tensor_layer_seconds: Number = 15e-6
     """What a layer costs more as soon as it is divided over ranks."""
+    dealing_cost: Number = 0.2
+    """What attention data parallelism adds to a step, as a share of it: its groups wait for the
+    one that has most tokens."""
     sequence_seconds: Number = 15e-6
     """Scheduling and sampling of one sequence a step."""
     step_seconds: Number = 500e-6
     """Scheduling of one step, whatever is in it."""
+    eager: Number = 0.0
+    """1 where Python launches every kernel, 0 where graphs or compiled code do."""
     first_prompt: Number = 1.2
     """Own prompts' time until the first token."""
     first_steps: Number = 3.0

@@ -58,7 +58,8 @@ def budget(engine: str) -> Budget:
 
 def weights_bytes_per_device(table: ServingTable, replica: Replica) -> Number:
     """Bytes of weights on one device."""
-    return table.weights_bytes / replica.devices
+    dense = (table.weights_bytes - table.expert_bytes) / replica.tensor
+    return (dense + table.expert_bytes / replica.ranks) / replica.pipeline
 
 
 def workspace_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Number:
@@ -74,7 +75,7 @@ def workspace_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Numb
 
 def reserved_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Number:
     """What is neither weights nor cache: context, graphs, workspaces; bytes a device."""
-    divided = where(replica.tensor > 1.0, rule.tensor_bytes, 0.0)
+    divided = where(replica.ranks > 1.0, rule.tensor_bytes, 0.0)
     return rule.fixed_bytes + divided + workspace_bytes(table, replica, rule)
 
 
@@ -124,4 +125,5 @@ def max_concurrency(
     With the longest sequence this is a floor; with the mean one, what a mixed load admits.
     """
     each = maximum(cache_bytes_per_sequence(table, replica, tokens), 1.0)
-    return floor(cache_budget_bytes(table, replica, device, rule) / each)
+    in_a_group = floor(cache_budget_bytes(table, replica, device, rule) / each)
+    return in_a_group * replica.data

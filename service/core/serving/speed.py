@@ -8,7 +8,15 @@ plus overheads that small models and batches pay:
     step = layers (c0 + c1 [t > 1]) + c2 + c3 m + all-reduces
            + max(M, C) + (1 - overlap) min(M, C)
     M = weights / (t bandwidth e_w) + m cache / (bandwidth e_k)
-    C = FLOPs / (t peak e_c)
+    C = FLOPs / (t peak e_c) + activations / (bandwidth e_w)
+
+Activations are what the kernels of a token read and write beside weights and caches (the training
+step's count of them, `architecture/traffic`). An eager engine has no c0: it launches its kernels
+while the device works on earlier ones, and the slower of the two counts.
+
+Under attention data parallelism each group of t ranks has its own m sequences and all weights but
+the routed experts, which the ranks of all groups divide; their tokens are gathered before the
+experts and scattered after them.
 
 With p pipeline stages each works on its own `m = batch / p` sequences, so that a token still takes
 the time of all layers, and a share more for each further stage. Form: Pope et al. 2022 (arXiv
@@ -46,7 +54,7 @@ def seconds_per_step(
     table: ServingTable, replica: Replica, device: Device, engine: Engine
 ) -> Number:
     """Mean seconds of a step under continuous batching: the neighbours' prompts included."""
-    others = maximum(replica.batch - 1.0, 0.0) / replica.pipeline
+    others = maximum(replica.own_sequences - 1.0, 0.0) / replica.pipeline
     return _step_seconds(table, replica, device, engine, others / _steps(replica))
 
 
@@ -64,14 +72,15 @@ def _step_seconds(
     computing = _computing_seconds(table, replica, device, engine, prompts)
     new = maximum(replica.prompt_tokens - replica.cached_prefix, 1.0)
     reduces = _reduce_seconds(table, replica, device, engine, tokens + prompts * new)
-    overhead = _overhead(table, replica, engine) + engine.sequence_seconds * sequences
-    step = _joined(reading, computing, engine) + reduces + overhead
+    waited = 1.0 + where(replica.data > 1.0, engine.dealing_cost, 0.0)
+    busy = waited * _joined(reading, computing, engine) + reduces
+    step = _launched(busy, table, replica, engine) + engine.sequence_seconds * sequences
     return step * (1.0 + engine.stage_cost * (minimum(replica.batch, replica.pipeline) - 1.0))
 
 
 def _sequences(replica: Replica) -> Number:
     """Sequences that one pipeline stage works on at once."""
-    return maximum(replica.batch / replica.pipeline, 1.0)
+    return maximum(replica.own_sequences / replica.pipeline, 1.0)
 
 
 def _context(replica: Replica) -> Number:
@@ -99,7 +108,16 @@ def _computing_seconds(
     attention = tokens * context_flops(table, _context(replica), replica.prompt_tokens)
     attention = attention / (device.wide_peak_flops * engine.attention_efficiency)
     decoding = (products / engine.compute_efficiency + attention) / replica.tensor
+    decoding = decoding + _moving_seconds(table, replica, device, engine, tokens)
     return decoding + prompts * _prompt_computing(table, replica, device, engine)
+
+
+def _moving_seconds(
+    table: ServingTable, replica: Replica, device: Device, engine: Engine, tokens: Number
+) -> Number:
+    """Seconds in which the activations of that many tokens pass through memory."""
+    each = table.moved / replica.tensor + table.moved_whole
+    return tokens * each / (device.memory_bandwidth * engine.bandwidth_efficiency)
 
 
 def request_flops(table: ServingTable, replica: Replica) -> Number:
@@ -121,41 +139,58 @@ def _joined(reading: Number, computing: Number, engine: Engine) -> Number:
 def _weights_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine, tokens: Number
 ) -> Number:
-    read = table.step_bytes + table.expert_bytes * experts_read(table, tokens)
-    return read / (replica.tensor * device.memory_bandwidth * engine.bandwidth_efficiency)
+    used = experts_read(table, tokens * replica.data)
+    read = table.step_bytes / replica.tensor + table.expert_bytes * used / replica.ranks
+    return read / (device.memory_bandwidth * engine.bandwidth_efficiency)
 
 
-def _overhead(table: ServingTable, replica: Replica, engine: Engine) -> Number:
-    split = where(replica.tensor > 1.0, engine.tensor_layer_seconds, 0.0)
-    return table.layers * (engine.layer_seconds + split) + engine.step_seconds
+def _launched(busy: Number, table: ServingTable, replica: Replica, engine: Engine) -> Number:
+    """Seconds of a pass whose kernels run for `busy` seconds, launches included."""
+    split = where(replica.ranks > 1.0, engine.tensor_layer_seconds, 0.0)
+    graphs = busy + table.layers * (engine.layer_seconds + split)
+    eager = maximum(busy, table.launches * engine.launch_seconds + table.layers * split)
+    return where(engine.eager > 0.0, eager, graphs) + engine.step_seconds
 
 
 def _reduce_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine, tokens: Number
 ) -> Number:
-    """All-reduces of one pass over `tokens` in 16 bits: `2 (t - 1)/t` times the payload."""
-    payload = 2.0 * table.reduced * tokens
-    ring = 2.0 * (replica.tensor - 1.0) / replica.tensor
-    return ring * payload / (device.scale_up_bandwidth * engine.link_efficiency)
+    """All-reduces of one pass over a group's `tokens` in 16 bits: `2 (t - 1)/t` of the payload.
+
+    The tokens of all groups are gathered for the routed experts and scattered again: as much.
+    """
+    dense = _ring(replica.tensor) * (table.reduced - table.dispatched)
+    routed = _ring(replica.ranks) * table.dispatched * replica.data
+    payload = 2.0 * (dense + routed) * tokens
+    return payload / (device.scale_up_bandwidth * engine.link_efficiency)
+
+
+def _ring(ranks: Number) -> Number:
+    """Elements that one rank sends in an all-reduce, for each element that is summed."""
+    return 2.0 * (ranks - 1.0) / ranks
 
 
 def _prompt_computing(
     table: ServingTable, replica: Replica, device: Device, engine: Engine
 ) -> Number:
-    """Seconds of arithmetic for one prompt, all layers, without its last token's head."""
+    """Seconds of a prompt's kernels, all layers, without its last token's head."""
     prompt, cached = replica.prompt_tokens, replica.cached_prefix
     new = maximum(prompt - cached, 1.0)
     per_token = table.prompt.linear + table.expert_flops / engine.expert_efficiency
     products = (table.prompt.fixed + per_token * new) / device.peak_flops
     pairs = table.prompt_pairs.at(prompt) - table.prompt_pairs.at(minimum(cached, prompt))
     attention = maximum(pairs, 0.0) / (device.wide_peak_flops * engine.attention_efficiency)
-    return (products / engine.compute_efficiency + attention) / replica.tensor
+    computing = (products / engine.compute_efficiency + attention) / replica.tensor
+    return computing + _moving_seconds(table, replica, device, engine, new)
 
 
 def prefill_seconds(
     table: ServingTable, replica: Replica, device: Device, engine: Engine
 ) -> Number:
-    """Seconds to process one prompt on an idle replica (no queue, so no load)."""
+    """Seconds to process one prompt on an idle replica (no queue, so no load).
+
+    Of data-parallel groups each has a prompt.
+    """
     new = maximum(replica.prompt_tokens - replica.cached_prefix, 1.0)
     computing = _prompt_computing(table, replica, device, engine)
     computing = computing + table.head_flops / (
@@ -164,7 +199,7 @@ def prefill_seconds(
     reading = _weights_seconds(table, replica, device, engine, new)
     reduces = _reduce_seconds(table, replica, device, engine, new)
     busy = _joined(reading, computing, engine) + reduces
-    return busy * _pipelined(replica, engine, new) + _overhead(table, replica, engine)
+    return _launched(busy * _pipelined(replica, engine, new), table, replica, engine)
 
 
 def _pipelined(replica: Replica, engine: Engine, tokens: Number) -> Number:
@@ -187,7 +222,8 @@ def first_token_seconds(
     burst of arrivals waits longer.
     """
     prompt = prefill_seconds(table, replica, device, engine)
-    waiting = engine.first_prompt + engine.first_neighbours * maximum(replica.batch - 1.0, 0.0)
+    neighbours = maximum(replica.own_sequences - 1.0, 0.0)
+    waiting = engine.first_prompt + engine.first_neighbours * neighbours
     step = seconds_per_step(table, replica, device, engine)
     return waiting * prompt + engine.first_steps * step
 

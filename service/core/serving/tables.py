@@ -10,8 +10,11 @@ from service.core import kv_cache
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Attention, Linear
 from service.core.architecture.polynomial import ZERO, Polynomial
+from service.core.architecture.traffic import Choice, moved
 from service.core.compute import Pairs, attention_flops
+from service.core.formats import formats
 from service.core.numeric import Number, minimum
+from service.core.parallelism import Kernels
 from service.core.weight_formats import lookup_table, stored_bytes
 
 
@@ -43,6 +46,14 @@ class ServingTable:
     layers: Number
     reduced: Number
     """Elements a token that tensor parallelism sums over ranks in one forward pass."""
+    dispatched: Number
+    """Of these, what routed experts give."""
+    moved: Number
+    """Bytes a token that kernels read and write beside weights and caches, tensor ways divide."""
+    moved_whole: Number
+    """The same that every rank moves."""
+    launches: Number
+    """Kernels of one forward pass of PyTorch's modules."""
     hidden: Number
     widest: Number
     """Elements of a token's largest intermediate result."""
@@ -51,6 +62,8 @@ class ServingTable:
 
 
 _INFINITE = 1e18
+_FUSED = Kernels(precision="bf16", implementation="fused")
+_MODULES = Kernels(precision="bf16", implementation="modules")
 _NO_CONTEXT = (1.0, 0.0)
 """Stands first, so that tables of different lengths can be filled up with it."""
 
@@ -85,6 +98,8 @@ def table(network: Network, weights: str = "bf16", cache: str = "bf16") -> Servi
         crossed=_sum(_crossed(decoder)),
         layers=float(network.layers),
         reduced=float(sum(_reduced(leaf) for leaf in decoder)),
+        dispatched=float(sum(_reduced(leaf) for leaf in decoder if leaf.routing)),
+        **_moved(decoder),
         hidden=float(network.hidden_size),
         widest=float(max(_widths(network), default=0.0)),
         vocabulary=float(network.vocabulary),
@@ -131,6 +146,21 @@ def _decodes(leaf: Placed, encoding: frozenset[int]) -> bool:
 def _prompts(leaf: Placed, encoding: frozenset[int]) -> bool:
     """Whether the prompt does: in an encoder-decoder only through the encoder."""
     return not encoding or leaf.first_layer in encoding or leaf.stream.per_token == 0
+
+
+def _moved(leaves: list[Placed]) -> dict[str, float]:
+    """Activations that a token's forward pass moves, and its kernels, under fused kernels."""
+    choice, modules = (Choice(kernels, formats(kernels)) for kernels in (_FUSED, _MODULES))
+    divided = whole = launches = 0.0
+    for leaf in leaves:
+        forward = moved(leaf, choice).forward
+        if not (isinstance(leaf.operator, Linear) and leaf.operator.head):
+            tokens = leaf.stream.positions().linear * leaf.uses
+            divided += tokens * (forward.io_tensor + forward.tensor)
+            whole += tokens * (forward.io_whole + forward.whole)
+        repeats = leaf.uses / leaf.routing.active if leaf.routing else leaf.uses
+        launches += moved(leaf, modules).forward.kernels * repeats
+    return {"moved": divided, "moved_whole": whole, "launches": launches}
 
 
 def _products(leaves: list[Placed]) -> Iterator[Polynomial]:
