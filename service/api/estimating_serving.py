@@ -9,11 +9,11 @@ from service.api import fleets, levers, limits, mapping, mapping_serving, storin
 from service.api.problems import at
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
-from service.api.resolve import defaults, drafts, places, prices, realisable
+from service.api.resolve import defaults, drafts, places, prices, replicas
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
 from service.api.response_spending import Price
-from service.api.responses import Change, ComputeSection, LayoutSection, VerdictSection
+from service.api.responses import Change, ComputeSection, VerdictSection
 from service.api.serving_models import FleetSection
 from service.catalog.snapshot import Snapshot
 from service.core import energy, parameters
@@ -23,7 +23,6 @@ from service.core.estimate import FITS, admission
 from service.core.hardware import Accelerator
 from service.core.kv_cache import CACHE_FORMATS
 from service.core.numeric import Number
-from service.core.parallelism import Layout
 from service.core.serving import Draft
 from service.core.serving.composition import ServingEstimate, ServingJob, estimate
 from service.core.uncertainty import Interval
@@ -78,7 +77,7 @@ def sections(
             _fleet(workload, network, accelerator, job, place, usd),
         ),
         "verdict": _verdict(request, network, accelerator, (job, answer), price, ledger),
-        "layout": _layout(job),
+        "layout": mapping.layout(replicas.layout(job.tensor, job.pipeline, job.data)),
     }
 
 
@@ -156,14 +155,15 @@ def job_of(
     if cache not in CACHE_FORMATS:
         detail = f"kv_cache must be one of {', '.join(CACHE_FORMATS)}"
         raise at("invalid-request", "/workload/kv_cache", detail)
-    tensor, pipeline = _ranks(request, network)
+    ways = replicas.ways(request, network)
     prompt, output = _lengths(workload, ledger)
     return ServingJob(
         weights=storing.weights_to_serve(network, workload.weights, ledger),
         cache=cache,
         engine=ledger.choose("/workload/engine", workload.engine, "vllm", WHY["engine"]),
-        tensor=float(tensor),
-        pipeline=float(pipeline),
+        tensor=float(ways.tensor),
+        pipeline=float(ways.pipeline),
+        data=float(ways.data),
         concurrency=float(
             ledger.choose("/workload/concurrency", workload.concurrency, 1, WHY["concurrency"])
         ),
@@ -187,21 +187,6 @@ def _lengths(workload: InferenceWorkload, ledger: Ledger) -> tuple[int, int]:
         detail = f"at least one of the prompt's {prompt} tokens is not in the cache"
         raise at("invalid-request", "/workload/cached_prefix_tokens", detail)
     return prompt, output
-
-
-def _ranks(request: EstimateRequest, network: Network) -> tuple[int, int]:
-    """Tensor and pipeline ways of one replica; a bare count is taken as tensor ways."""
-    layout, count = request.layout, request.hardware.count if request.hardware else None
-    if layout is None:
-        tensor, pipeline = count or 1, 1
-    else:
-        tensor, pipeline = layout.tensor or 1, layout.pipeline or 1
-    if layout is not None and count not in (None, tensor * pipeline):
-        detail = f"a replica of tensor {tensor} x pipeline {pipeline} needs {tensor * pipeline}"
-        raise at("impossible-layout", "/hardware/count", f"{detail} devices; send that count")
-    replica = Layout(devices=float(tensor * pipeline), tensor=float(tensor))
-    realisable.check(network, replace(replica, pipeline=float(pipeline)), float(pipeline))
-    return tensor, pipeline
 
 
 def _watts(accelerator: Accelerator, answer: ServingEstimate) -> Interval:
@@ -286,8 +271,3 @@ def _outcome(answer: ServingEstimate, usd_per_device_hour: float | None) -> verd
         hours,
         None if usd_per_device_hour is None else hours * 1e6 * usd_per_device_hour,
     )
-
-
-def _layout(job: ServingJob) -> LayoutSection:
-    devices = job.tensor * job.pipeline
-    return mapping.layout(Layout(devices=devices, tensor=job.tensor, pipeline=job.pipeline))

@@ -141,7 +141,9 @@ def of_serving(
 def _served_on(request: EstimateRequest, job: ServingJob, ways: int) -> Patch:
     if request.layout is None:
         return {"hardware": {"count": ways}}
-    return {"layout": {"tensor": ways}, "hardware": {"count": ways * int(job.pipeline)}}
+    groups = int(job.data)
+    degrees = {"tensor": ways} | ({"expert": ways * groups} if groups > 1 else {})
+    return {"layout": degrees, "hardware": {"count": ways * groups * int(job.pipeline)}}
 
 
 def serving_together(

@@ -58,7 +58,11 @@ class LayoutSpec(ApiModel):
     tensor: Degree | None = None
     pipeline: Degree | None = None
     context: Degree | None = None
-    expert: Degree | None = None
+    expert: Degree | None = Field(
+        None,
+        description="Ways of the routed experts. In serving, more than `tensor` make groups of "
+        "devices with sequences of their own (attention data parallelism).",
+    )
     expert_tensor: Degree | None = None
     zero_stage: ZeroStage | None = Field(
         None, description="0 none, 1 optimizer states, 2 and gradients, 3 and parameters (FSDP)."

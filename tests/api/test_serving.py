@@ -193,3 +193,48 @@ def test_where_only_the_draft_does_not_fit_leaving_it_out_is_the_smallest_change
     assert verdict["admission"] == "does_not_fit"
     patches = [change["patch"] for change in verdict["smallest_changes"]]
     assert {"workload": {"kind": "inference", "draft": None}} in patches
+
+
+def replica(client: httpx.Client, layout: dict[str, Any], count: int | None = None) -> Any:
+    return client.post(
+        "/estimate",
+        json={
+            "model": {"kind": "catalog", "name": "qwen3-235b-a22b"},
+            "workload": JOB | {"concurrency": 256, "weights": "fp8"},
+            "hardware": {"accelerator": "h200-sxm"} | ({"count": count} if count else {}),
+            "layout": layout,
+        },
+    )
+
+
+def test_expert_ways_beyond_the_tensor_ways_deal_sequences_to_groups(client: httpx.Client) -> None:
+    dealt = replica(client, {"tensor": 2, "expert": 8}, 8).json()
+    whole = replica(client, {"tensor": 4}, 4).json()
+    assert {name: dealt["layout"][name] for name in ("devices", "tensor", "data", "expert")} == {
+        "devices": 8,
+        "tensor": 2,
+        "data": 4,
+        "expert": 8,
+    }
+    heads = 4
+    per_token = "kv_cache_bytes_per_token_per_device"
+    assert dealt["serving"][per_token] == 94 * 2 * (heads / 2) * 128 * 2
+    assert dealt["serving"][per_token] == 2 * whole["serving"][per_token]
+
+
+@pytest.mark.parametrize(
+    ("layout", "count", "pointer"),
+    [
+        ({"tensor": 4, "expert": 6}, None, "/layout/expert"),
+        ({"expert": 48}, None, "/layout/expert"),
+        ({"tensor": 2, "expert": 8}, 2, "/hardware/count"),
+        ({"tensor": 2, "context": 2}, None, "/layout/context"),
+        ({"tensor": 2, "zero_stage": 3}, None, "/layout/zero_stage"),
+    ],
+)
+def test_a_replica_that_cannot_be_built_says_which_degree_to_change(
+    client: httpx.Client, layout: dict[str, Any], count: int | None, pointer: str
+) -> None:
+    response = replica(client, layout, count)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == pointer

@@ -1,0 +1,78 @@
+"""How one replica of a served model is divided over devices."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from service.api.problems import at
+from service.api.requests import EstimateRequest, LayoutSpec
+from service.api.resolve import realisable
+from service.core.architecture.network import Network
+from service.core.numeric import Number
+from service.core.parallelism import Layout
+
+_OF_TRAINING = {
+    "context": 1,
+    "expert_tensor": 1,
+    "zero_stage": 0,
+    "shard_group": 1,
+    "interleave": 1,
+}
+"""Degrees that only a training step has, and the values that leave them out."""
+
+
+class Ways(NamedTuple):
+    """Degrees of one replica."""
+
+    tensor: int
+    pipeline: int
+    data: int
+    """Groups of `tensor` devices, each with sequences of its own; all share the experts."""
+
+
+def ways(request: EstimateRequest, network: Network) -> Ways:
+    """The degrees that a request gives; a bare count of devices is taken as tensor ways.
+
+    Raises ProblemError for a layout that cannot be realised.
+    """
+    spec, count = request.layout, request.hardware.count if request.hardware else None
+    if spec is None:
+        found, expert = Ways(count or 1, 1, 1), 1
+    else:
+        found, expert = Ways(spec.tensor or 1, spec.pipeline or 1, _groups(spec)), spec.expert or 1
+    needed = found.tensor * found.pipeline * found.data
+    if spec is not None and count not in (None, needed):
+        groups = f" x {found.data} groups" if found.data > 1 else ""
+        detail = f"a replica of tensor {found.tensor} x pipeline {found.pipeline}{groups} needs"
+        raise at("impossible-layout", "/hardware/count", f"{detail} {needed} devices; send that")
+    realisable.check(network, _layout(found, expert), 1.0)
+    return found
+
+
+def layout(tensor: Number, pipeline: Number, data: Number) -> Layout:
+    """One replica as a layout; experts have all the devices of a pipeline stage as their ways."""
+    found = Ways(int(tensor), int(pipeline), int(data))
+    return _layout(found, found.tensor * found.data if found.data > 1 else 1)
+
+
+def _layout(found: Ways, expert: int) -> Layout:
+    return Layout(
+        devices=float(found.tensor * found.pipeline * found.data),
+        tensor=float(found.tensor),
+        pipeline=float(found.pipeline),
+        expert=float(expert),
+        global_batch_size=float(found.data),
+    )
+
+
+def _groups(spec: LayoutSpec) -> int:
+    """Groups that expert ways beyond the tensor ways make."""
+    for name, without in _OF_TRAINING.items():
+        if getattr(spec, name) not in (None, without):
+            detail = f"{name} divides a training step; a replica has tensor, pipeline and expert"
+            raise at("impossible-layout", f"/layout/{name}", detail)
+    tensor, expert = spec.tensor or 1, spec.expert or 1
+    if expert % tensor and tensor % expert:
+        detail = f"expert {expert} must be a multiple of tensor {tensor}, or divide it"
+        raise at("impossible-layout", "/layout/expert", detail)
+    return max(expert // tensor, 1)
