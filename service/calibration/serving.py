@@ -134,20 +134,22 @@ def widening(judged: Sequence[Judged]) -> tuple[float, float]:
     """By what each bound from the other models has to grow to hold 95 % of each model's rows.
 
     Rows of one model err together, so quantiles over rows alone are too narrow for another one.
+    Models count equally, however many rows they have.
     """
-    lower: list[float] = []
-    upper: list[float] = []
+    needed: list[tuple[float, float, float]] = []
     for model in sorted({j.row.model for j in judged}):
         others = [j for j in judged if j.row.model != model]
         low, high = _bounds(others or judged)
-        for item in (j for j in judged if j.row.model == model):
-            lower.append(max(item.error, 0.0) / max(-low, 1e-3))
-            upper.append(max(-item.error, 0.0) / max(high, 1e-3))
-    return _growth(lower), _growth(upper)
+        own = [j.error for j in judged if j.row.model == model]
+        for error in own:
+            lower, upper = max(error, 0.0) / max(-low, 1e-3), max(-error, 0.0) / max(high, 1e-3)
+            needed.append((lower, upper, 1.0 / len(own)))
+    lower_each, upper_each, weights = np.array(needed).T
+    return _growth(lower_each, weights), _growth(upper_each, weights)
 
 
-def _growth(needed: Sequence[float]) -> float:
-    return float(min(max(np.quantile(needed, (1.0 + LEVEL) / 2.0), 1.0), MOST_WIDENED))
+def _growth(needed: Array, weights: Array) -> float:
+    return min(max(_quantile(needed, weights, (1.0 + LEVEL) / 2.0), 1.0), MOST_WIDENED)
 
 
 def _bounds(judged: Sequence[Judged]) -> tuple[float, float]:
