@@ -77,10 +77,14 @@ def alternatives(
     ledger: Ledger,
 ) -> list[Candidate]:
     """Everything that is set beside the model in use, without its adapters and its cascade."""
+    longest = job.longest_tokens or job.prompt_tokens + job.output_tokens
     formats = tuple(body.formats or usual_formats(job.engine, current.accelerator))
-    below = smaller(known, relatives(snapshot))
+    below = smaller(known, (one for one in relatives(snapshot) if one.network.reads(longest)))
     if not below:
-        ledger.warn("no-smaller-relative", "the catalog holds no smaller model of this family")
+        ledger.warn(
+            "no-smaller-relative",
+            f"the catalog holds no smaller model of this family that reads {longest:g} tokens",
+        )
     found = [
         replace(current, name=_named(_model(current), weights), weights=weights)
         for weights in formats

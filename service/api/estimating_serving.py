@@ -156,7 +156,7 @@ def job_of(
         detail = f"kv_cache must be one of {', '.join(CACHE_FORMATS)}"
         raise at("invalid-request", "/workload/kv_cache", detail)
     ways = replicas.ways(request, network)
-    prompt, output = _lengths(workload, ledger)
+    prompt, output = _lengths(workload, network, ledger)
     return ServingJob(
         weights=storing.weights_to_serve(network, workload.weights, ledger),
         cache=cache,
@@ -174,7 +174,7 @@ def job_of(
     )
 
 
-def _lengths(workload: InferenceWorkload, ledger: Ledger) -> tuple[int, int]:
+def _lengths(workload: InferenceWorkload, network: Network, ledger: Ledger) -> tuple[int, int]:
     """Mean tokens of a prompt and of an output; what is said beside them has to agree."""
     asked, why = workload.prompt_tokens, WHY["lengths"]
     prompt = ledger.choose("/workload/prompt_tokens", asked, defaults.PROMPT_TOKENS, why)
@@ -183,6 +183,10 @@ def _lengths(workload: InferenceWorkload, ledger: Ledger) -> tuple[int, int]:
     if workload.longest_tokens is not None and workload.longest_tokens < prompt + output:
         detail = f"the longest request has at least the mean's {prompt + output} tokens"
         raise at("invalid-request", "/workload/longest_tokens", detail)
+    longest = workload.longest_tokens or prompt + output
+    if not network.reads(longest):
+        detail = f"{longest} tokens are beyond the model's limit of {network.sequence_limit}"
+        ledger.warn("sequence-beyond-limit", detail)
     if (workload.cached_prefix_tokens or 0) >= prompt:
         detail = f"at least one of the prompt's {prompt} tokens is not in the cache"
         raise at("invalid-request", "/workload/cached_prefix_tokens", detail)

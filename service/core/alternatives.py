@@ -80,7 +80,8 @@ def compare(current: Candidate, others: Sequence[Candidate], need: Need) -> Comp
 def _option(
     candidate: Candidate, current: Candidate, need: Need, baseline: Option | None
 ) -> Option:
-    fit, reason, fleets = _fit(candidate, need)
+    short = _short_of_context(candidate, current, need)
+    fit, reason, fleets = ("does_not_fit", short, ()) if short else _fit(candidate, need)
     counted = parameters.count(current.network).total
     month = _month(candidate, fleets, need) if fleets else (None, None)
     tokens = need.traffic.requests_per_second * need.output_tokens * HOURS_PER_MONTH * 3600.0
@@ -99,6 +100,14 @@ def _option(
         _payback(candidate, month[0], baseline),
         evidence(_techniques(candidate), need.task, current.family, float(counted)),
     )
+
+
+def _short_of_context(candidate: Candidate, current: Candidate, need: Need) -> str:
+    """Why a model that is not in use cannot read the longest request; empty where it can."""
+    network = candidate.network
+    if network == current.network or network.reads(need.longest):
+        return ""
+    return f"reads {network.sequence_limit} tokens; the longest request has {need.longest:g}"
 
 
 def _fit(candidate: Candidate, need: Need) -> tuple[str, str, tuple[Fleet, ...]]:

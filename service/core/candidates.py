@@ -57,6 +57,11 @@ class Need:
     """Prompt and output of the longest request."""
     devices_at_hand: int | None = None
 
+    @property
+    def longest(self) -> float:
+        """Tokens of the longest request."""
+        return self.longest_tokens or self.prompt_tokens + self.output_tokens
+
 
 @dataclass(frozen=True)
 class Option:

@@ -238,3 +238,16 @@ def test_a_replica_that_cannot_be_built_says_which_degree_to_change(
     response = replica(client, layout, count)
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(("longest", "warned"), [(2_048, False), (2_049, True)])
+def test_more_tokens_than_the_model_reads_are_warned_of(
+    client: httpx.Client, longest: int, warned: bool
+) -> None:
+    body = {
+        "model": {"kind": "catalog", "name": "llama-33b"},
+        "workload": JOB | {"longest_tokens": longest},
+        "hardware": {"accelerator": "h100-sxm", "count": 2},
+    }
+    codes = {each["code"] for each in client.post("/estimate", json=body).json()["warnings"]}
+    assert ("sequence-beyond-limit" in codes) == warned

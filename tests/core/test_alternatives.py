@@ -256,3 +256,17 @@ def test_each_halving_gives_up_more_loss_and_saves_less() -> None:
 def test_the_full_size_of_the_ladder_is_the_model_itself() -> None:
     job, llama = serving.ServingJob(concurrency=16.0), reference.network("llama-3.1-8b")
     assert ladder(llama, H100, job, 15e12)[0].serving == serving.estimate(llama, H100, job)
+
+
+def test_a_model_that_cannot_read_the_longest_request_does_not_fit() -> None:
+    old = candidate("33b", "llama-33b")
+    found = option(compare(CURRENT, (old,), replace(NEED, longest_tokens=4_800.0)), "33b")
+    assert (found.fit, found.devices) == ("does_not_fit", 0)
+    assert found.reason == "reads 2048 tokens; the longest request has 4800"
+    assert option(compare(CURRENT, (old,), NEED), "33b").fit == "fits"
+
+
+def test_the_model_in_use_is_believed_to_read_its_requests() -> None:
+    old = candidate("33b", "llama-33b")
+    found = compare(old, (), replace(NEED, longest_tokens=4_800.0)).options[0]
+    assert found.fit != "does_not_fit"

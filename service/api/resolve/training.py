@@ -152,7 +152,7 @@ def _sequence_length(network: Network, workload: TrainingWorkload, ledger: Ledge
         ledger.assume("/workload/sequence_length", length, "default", why)
         return float(length)
     given = workload.sequence_length
-    if network.sequence_limit and given > network.sequence_limit:
+    if not network.reads(given):
         ledger.warn(
             "sequence-beyond-limit",
             f"sequence_length {given} is beyond the model's limit of {network.sequence_limit}",

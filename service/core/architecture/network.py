@@ -118,6 +118,10 @@ class Network:
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined, no-any-return]
 
+    def reads(self, tokens: float) -> bool:
+        """Whether the configuration allows a sequence of so many tokens."""
+        return self.sequence_limit is None or tokens <= self.sequence_limit
+
     def leaves(self) -> tuple[Placed, ...]:
         """Each operator once, with its multiplicity and place."""
         return self._leaves if len(self._parts) <= _FEW_PARTS else self._walked()
