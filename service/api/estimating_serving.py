@@ -33,6 +33,10 @@ LEVELS = {
     "none": "neither this accelerator nor this engine was measured: the intervals are widest",
 }
 """What is said where a pair of accelerator and engine is not calibrated."""
+FORMAT_NOT_MEASURED = (
+    "this engine was not measured with weights of this kind, whose kernels may be slower than "
+    "their bytes: the intervals are wider"
+)
 _CONTEXT_SHARE = 0.05
 """How far the peak of a serving device may lie from its sum: workspaces differ by engine."""
 
@@ -84,6 +88,8 @@ def sections(
 def _explain(answer: ServingEstimate, ledger: Ledger) -> None:
     if answer.level != "pair":
         ledger.warn(f"serving-not-calibrated-{answer.level}", LEVELS[answer.level])
+    if not answer.formats_measured:
+        ledger.warn("serving-format-not-measured", FORMAT_NOT_MEASURED)
     if answer.drafting is not None and answer.drafting.speed_ratio < 1.0:
         ledger.warn("draft-does-not-pay", "at this acceptance and load the draft costs time")
 

@@ -252,16 +252,26 @@ def _bounds_of_others(
 
     An unseen engine's own rows count only where no other engine has any.
     """
-    group = [j for j in judged if _belongs(j, level, quantity)]
-    own = [j for j in group if j.row.engine == engine]
-    if level != "none" and len(own) >= OWN_INTERVAL:
-        group = own
+    group = _informing(judged, level, quantity, engine)
     others = [j for j in group if j.row.model != model] or group
     if level == "none":
         return _enveloped([j for j in group if j.row.engine != engine] or others)
     low, high = _bounds(others)
     lower, upper = widening(group)
     return low * lower, high * upper
+
+
+def _informing(
+    judged: Sequence[Judged], level: str, quantity: str, engine: str
+) -> Sequence[Judged]:
+    """The rows that an engine's interval at a level rests on, as `interval` of the core picks."""
+    levels = ("pair", "engine") if level == "pair" else (level,)
+    groups = [[j for j in judged if _belongs(j, each, quantity)] for each in levels]
+    for group in groups if level != "none" else ():
+        own = [j for j in group if j.row.engine == engine]
+        if len(own) >= OWN_INTERVAL:
+            return own
+    return groups[-1] or groups[0]
 
 
 def _backtest_row(judged: Judged, bounds: tuple[float, float]) -> BacktestRow:

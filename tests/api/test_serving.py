@@ -251,3 +251,37 @@ def test_more_tokens_than_the_model_reads_are_warned_of(
     }
     codes = {each["code"] for each in client.post("/estimate", json=body).json()["warnings"]}
     assert ("sequence-beyond-limit" in codes) == warned
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "tensor", "pipeline"),
+    [("whisper-large-v3", 8, 4, 2), ("mamba-2.8b", 4, 1, 4), ("llama-3.1-8b", 4, 4, 1)],
+)
+def test_a_bare_count_of_devices_becomes_tensor_ways_that_divide_the_heads(
+    client: httpx.Client, model: str, count: int, tensor: int, pipeline: int
+) -> None:
+    body = {
+        "model": {"kind": "catalog", "name": model},
+        "workload": {"kind": "inference"},
+        "hardware": {"accelerator": "h100-sxm", "count": count},
+    }
+    layout = client.post("/estimate", json=body).json()["layout"]
+    assert (layout["tensor"], layout["pipeline"]) == (tensor, pipeline)
+
+
+def test_formats_that_an_engine_was_not_measured_with_are_said_and_less_sure(
+    client: httpx.Client,
+) -> None:
+    def asked(weights: str) -> tuple[set[str], float]:
+        body = {
+            "model": {"kind": "catalog", "name": "llama-3.1-8b"},
+            "workload": JOB | {"weights": weights},
+            "hardware": H100,
+        }
+        found = client.post("/estimate", json=body).json()
+        step = found["serving"]["decode_seconds_per_token"]
+        return {each["code"] for each in found["warnings"]}, step["high"] / step["value"]
+
+    (said, wide), (silent, narrow) = asked("awq-int4-g128"), asked("fp8")
+    assert "serving-format-not-measured" in said - silent
+    assert wide > narrow

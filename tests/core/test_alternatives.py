@@ -169,12 +169,14 @@ def test_an_impossible_latency_is_named_and_a_narrow_one_is_at_risk() -> None:
     never = compare(CURRENT, (), replace(NEED, target=Target(seconds_per_token=1e-5)))
     assert (never.options[0].fit, never.options[0].reason) == ("does_not_fit", "latency")
     assert never.options[0].usd_per_month is None
-    central = compare(CURRENT, (), NEED).options[0].fleets[0].at_peak.decode_seconds_per_token
-    single = replace(NEED.target, seconds_per_token=central.value * 0.6)
-    assert compare(CURRENT, (), replace(NEED, target=single)).options[0].fit in (
-        "at_risk",
-        "does_not_fit",
-    )
+    limits = [0.004 * 1.1**step for step in range(20)]
+    fits = [
+        compare(CURRENT, (), replace(NEED, target=Target(seconds_per_token=limit))).options[0].fit
+        for limit in limits
+    ]
+    order = ["does_not_fit", "at_risk", "fits"]
+    assert sorted(fits, key=order.index) == fits
+    assert set(fits) == set(order)
 
 
 # --- evidence for quality

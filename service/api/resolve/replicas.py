@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from service.api.problems import at
@@ -31,13 +32,13 @@ class Ways(NamedTuple):
 
 
 def ways(request: EstimateRequest, network: Network) -> Ways:
-    """The degrees that a request gives; a bare count of devices is taken as tensor ways.
+    """The degrees that a request gives, or those that a bare count of devices comes to.
 
     Raises ProblemError for a layout that cannot be realised.
     """
     spec, count = request.layout, request.hardware.count if request.hardware else None
     if spec is None:
-        found, expert = Ways(count or 1, 1, 1), 1
+        found, expert = _of_count(count or 1, network.heads()), 1
     else:
         found, expert = Ways(spec.tensor or 1, spec.pipeline or 1, _groups(spec)), spec.expert or 1
     needed = found.tensor * found.pipeline * found.data
@@ -47,6 +48,14 @@ def ways(request: EstimateRequest, network: Network) -> Ways:
         raise at("impossible-layout", "/hardware/count", f"{detail} {needed} devices; send that")
     realisable.check(network, _layout(found, expert), 1.0)
     return found
+
+
+def _of_count(count: int, heads: Collection[int]) -> Ways:
+    """As many tensor ways as the heads allow; pipeline stages make up the rest."""
+    most = count if heads else 1
+    fitting = (w for w in range(most, 0, -1) if count % w == 0 and not any(h % w for h in heads))
+    tensor = next(fitting)
+    return Ways(tensor, count // tensor, 1)
 
 
 def layout(tensor: Number, pipeline: Number, data: Number) -> Layout:

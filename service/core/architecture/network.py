@@ -113,7 +113,7 @@ class Network:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.name, self.root)))
+        object.__setattr__(self, "_hash", hash((self.name, self.root, self.stored)))
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined, no-any-return]

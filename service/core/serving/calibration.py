@@ -60,6 +60,8 @@ class Evidence(NamedTuple):
 
     engine: Engine
     level: str
+    formats_measured: bool
+    """Whether the engine was measured with weights of this class, or they are in 16 bits."""
     bounds: Mapping[str, tuple[float, float]]
     """Log-ratios of the 90 % interval by quantity: `step`, `prefill`, `first_token`."""
 
@@ -96,11 +98,11 @@ def _share(logit: Any) -> Any:
 def evidence(accelerator: str, engine: str, weights_class: str) -> Evidence:
     """The coefficients for an accelerator's slug, an engine's name and a class of formats."""
     found = document()
-    pair = f"{accelerator} {engine}"
+    pair, kernels = f"{accelerator} {engine}", f"{engine} {weights_class}"
     vector = [float(value) for value in found["common"]]
     for block, key in (
         ("engines", engine),
-        ("kernels", f"{engine} {weights_class}"),
+        ("kernels", kernels),
         ("generations", generation(accelerator)),
         ("pairs", pair),
     ):
@@ -108,14 +110,28 @@ def evidence(accelerator: str, engine: str, weights_class: str) -> Evidence:
         if offsets is not None:
             vector = [a + b for a, b in zip(vector, offsets, strict=True)]
     level = "pair" if pair in found["pairs"] else "engine" if engine in found["engines"] else "none"
+    formats_measured = weights_class == "16-bit" or kernels in found["kernels"]
     first = found["first_token"]
     waiting = dict(zip(FIRST_TOKEN, first["engines"].get(engine, first["common"]), strict=True))
-    bounds = _bounds(found["intervals"][level] | {"first_token": first["intervals"]}, engine)
-    return Evidence(replace(engine_of(vector, eagerness(engine)), **waiting), level, bounds)
-
-
-def _bounds(level: Mapping[str, Any], engine: str) -> Mapping[str, tuple[float, float]]:
-    return {
-        quantity: tuple(by_engine.get(engine, by_engine["any"]))
-        for quantity, by_engine in level.items()
+    sure = (level, engine) if formats_measured or level == "none" else ("engine", "any")
+    bounds = {
+        "step": interval(found["intervals"], "step", *sure),
+        "prefill": interval(found["intervals"], "prefill", *sure),
+        "first_token": tuple(first["intervals"].get(engine, first["intervals"]["any"])),
     }
+    fitted = replace(engine_of(vector, eagerness(engine)), **waiting)
+    return Evidence(fitted, level, formats_measured, bounds)
+
+
+def interval(
+    intervals: Mapping[str, Any], quantity: str, level: str, engine: str
+) -> tuple[float, float]:
+    """The engine's own bounds at a level; a pair's without any are those of its engine elsewhere.
+
+    `any` stands for an engine that has none, and for formats that it was not measured with.
+    """
+    levels = ("pair", "engine") if level == "pair" else (level,)
+    known = [intervals[each][quantity] for each in levels]
+    own = [by_engine[engine] for by_engine in known if engine in by_engine]
+    low, high = own[0] if own else known[-1]["any"]
+    return low, high

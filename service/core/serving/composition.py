@@ -96,6 +96,8 @@ class ServingEstimate:
     """Model FLOPs of prompts and outputs over the devices' dense peak, at this throughput."""
     level: str
     """`pair`, `engine` or `none`: what of (accelerator, engine) was measured."""
+    formats_measured: bool
+    """Whether the engine was measured with weights of this class, or they are in 16 bits."""
     drafting: Drafting | None = None
     """Where a draft proposes tokens."""
 
@@ -180,6 +182,7 @@ def _composed(
         * (throughput.value / job.output_tokens)
         / (device.peak_flops * replica.devices),
         level=known.level,
+        formats_measured=known.formats_measured,
         drafting=drafting.drafting(job.draft, own, plain, drafted),
     )
 
