@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,38 @@ from service.core.stacking import stack, take
 from service.core.throughput import Stages
 from service.core.uncertainty import relative
 
+T = TypeVar("T")
 _PART = 8192
 """Layouts evaluated at once: what they need for it stays within tens of megabytes."""
+
+
+class _Memory(NamedTuple):
+    """What the memory of a job depends on, beside its layout."""
+
+    table: MemoryTable
+    """[stage], those of one pipeline degree after those of another; or one for all."""
+    stage: FloatArray
+    """Index of each stage in its pipeline."""
+    first: Rows
+    """Where the stages of each pipeline degree begin, and where the last ones end."""
+    bounds: tuple[float, float]
+
+
+def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
+    return _memory_tables(question.network, question.kernels, pipelines)
+
+
+@lru_cache(maxsize=256)
+def _memory_tables(network: Network, kernels: Kernels, pipelines: tuple[int, ...]) -> _Memory:
+    """Memory's tables by pipeline degree."""
+    found = [memory_stages(network, kernels, p) for p in pipelines]
+    tables, indices = zip(*(pair for stages in found for pair in stages), strict=True)
+    return _Memory(
+        stack(tables, collapse=True),
+        np.array(indices),
+        np.cumsum([0, *map(len, found)]),
+        memory_bounds(network, kernels),
+    )
 
 
 def _work(question: Question, pipelines: tuple[int, ...]) -> Stages:
@@ -40,8 +70,8 @@ def _work_tables(
     return stack(tables, collapse=True)
 
 
-def _parts(rows: Rows) -> list[Rows]:
-    return [rows[first : first + _PART] for first in range(0, len(rows), _PART)]
+def _parts(rows: Rows) -> list[slice]:
+    return [slice(first, first + _PART) for first in range(0, len(rows), _PART)]
 
 
 class Grid:
@@ -54,7 +84,7 @@ class Grid:
         self.stages = np.array(stages, dtype=np.float64)
         self.pipelines: NDArray[Any] = np.asarray(self.base.pipeline)
         self.count = len(self.pipelines)
-        self.known: dict[str, tuple[NDArray[Any], Stages]] = {}
+        self.known: dict[Any, tuple[NDArray[Any], Any]] = {}
 
     def layout(self, rows: Rows, stages: Rows) -> Layout:
         """Rows with the ZeRO stage of that index."""
@@ -62,29 +92,27 @@ class Grid:
 
     def held(self, recomputation: str, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """Admission and peak bytes, [row, stage]."""
-        network, kernels, accelerator, _, _ = self.question
-        named = replace(kernels, recomputation=recomputation)
-        peak = np.empty((len(rows), len(self.stages)))
-        degrees = self.pipelines[rows]
-        for pipeline in np.unique(degrees):
-            for at in _parts(np.flatnonzero(degrees == pipeline)):
-                peak[at] = self._peak(memory_stages(network, named, int(pipeline)), rows[at])
-        code = admission(relative(peak, *memory_bounds(network, named)), accelerator.memory_bytes)
+        tables, place = self._tables(_memory, recomputation, rows)
+        peak = np.concatenate([self._peak(tables, place[at], rows[at]) for at in _parts(rows)])
+        code = admission(relative(peak, *tables.bounds), self.question.accelerator.memory_bytes)
         return np.asarray(code, dtype=np.float64), peak
 
-    def _peak(self, tables: Sequence[tuple[MemoryTable, float]], rows: Rows) -> FloatArray:
-        """Of rows of one pipeline degree: that of the stage which needs most."""
-        base = replace(take(self.base, rows[:, None]), zero_stage=self.stages)
-        sequence = self.question.sequence_length
-        parts = [per_device(table, base, sequence, in_flight(base, i)) for table, i in tables]
-        peak: FloatArray = np.max([part.peak for part in parts], axis=0)
-        return peak
+    def _peak(self, tables: _Memory, place: Rows, rows: Rows) -> FloatArray:
+        """Of the stage that needs most; a row has an element for each stage of its pipeline."""
+        numbers = np.diff(tables.first)[place]
+        start = np.cumsum(numbers) - numbers
+        stage = np.arange(numbers.sum()) + np.repeat(tables.first[place] - start, numbers)
+        table, index = take((tables.table, tables.stage), stage[:, None])
+        held = take(self.base, np.repeat(rows, numbers)[:, None])
+        base = replace(held, zero_stage=self.stages)
+        parts = per_device(table, base, self.question.sequence_length, in_flight(base, index))
+        peak = np.broadcast_to(parts.peak, (len(stage), len(self.stages)))
+        return np.maximum.reduceat(peak, start)
 
     def seconds(self, recomputation: str, rows: Rows, stages: Rows) -> FloatArray:
         """Of a step."""
-        stacked, place = self._tables(recomputation, rows)
-        slices = _parts(np.arange(len(rows)))
-        parts = [self._step(stacked, place[at], rows[at], stages[at]) for at in slices]
+        stacked, place = self._tables(_work, recomputation, rows)
+        parts = [self._step(stacked, place[at], rows[at], stages[at]) for at in _parts(rows)]
         return np.concatenate(parts)
 
     def _step(self, stacked: Stages, place: Rows, rows: Rows, stages: Rows) -> FloatArray:
@@ -98,19 +126,21 @@ class Grid:
         )
         return np.broadcast_to(np.asarray(step.total_seconds), rows.shape)
 
-    def _tables(self, recomputation: str, rows: Rows) -> tuple[Stages, Rows]:
-        """What takes time by pipeline degree, and which of it belongs to each row."""
+    def _tables(
+        self, stacked: Callable[[Question, tuple[int, ...]], T], recomputation: str, rows: Rows
+    ) -> tuple[T, Rows]:
+        """Tables by pipeline degree, and which of them belongs to each row."""
         wanted = np.unique(self.pipelines[rows])
-        pipelines, tables = self.known.get(recomputation, (np.empty(0), None))
+        pipelines, tables = self.known.get((stacked, recomputation), (np.empty(0), None))
         if tables is None or not np.isin(wanted, pipelines).all():
             pipelines = np.union1d(pipelines, wanted)
             kernels = replace(self.question.kernels, recomputation=recomputation)
             question = self.question._replace(kernels=kernels)
-            tables = _work(question, tuple(map(int, pipelines)))
-            self.known[recomputation] = pipelines, tables
+            tables = stacked(question, tuple(map(int, pipelines)))
+            self.known[stacked, recomputation] = pipelines, tables
         return tables, np.searchsorted(pipelines, self.pipelines[rows])
 
 
 def caches() -> tuple[Any, ...]:
     """What must be forgotten when a calibration changes while the program runs."""
-    return (_work_tables,)
+    return _memory_tables, _work_tables
