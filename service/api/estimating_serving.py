@@ -9,21 +9,21 @@ from service.api import fleets, levers, limits, mapping, mapping_serving, storin
 from service.api.problems import at
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
-from service.api.resolve import defaults, drafts, places, prices, replicas
+from service.api.resolve import defaults, drafts, places, replicas
 from service.api.resolve.defaults import WHY
 from service.api.resolve.ledger import Ledger
-from service.api.response_spending import Price
+from service.api.resolve.surroundings import Surroundings, surroundings
 from service.api.responses import Change, ComputeSection, VerdictSection
 from service.api.serving_models import FleetSection
 from service.catalog.snapshot import Snapshot
-from service.core import energy, parameters
+from service.core import parameters
 from service.core.architecture.network import Network
 from service.core.compute import table as compute_table
 from service.core.estimate import FITS, admission
 from service.core.hardware import Accelerator
 from service.core.kv_cache import CACHE_FORMATS
 from service.core.numeric import Number
-from service.core.serving import Draft
+from service.core.serving import Draft, economics
 from service.core.serving.composition import ServingEstimate, ServingJob, estimate
 from service.core.uncertainty import Interval
 from service.core.weight_formats import UnknownFormat
@@ -47,9 +47,8 @@ def sections(
     """The sections of a serving job."""
     workload = request.workload
     assert isinstance(workload, InferenceWorkload)
+    around = surroundings(snapshot, request, ledger)
     counts = parameters.count(network)
-    name = request.hardware.accelerator if request.hardware else None
-    accelerator = places.accelerator(snapshot, name, ledger)
     found: dict[str, Any] = {
         "parameters": mapping.parameters(
             counts, 0, storing.by_format(request.model, network, ledger)
@@ -60,27 +59,36 @@ def sections(
         message = "serving is answered for models that generate text"
         ledger.warn("serving-not-generative", message, "serving", "memory", "verdict", "layout")
         return found
-    place = places.place(snapshot, request.site, ledger)
-    day = prices.day_of(request.as_of, snapshot)
-    price = prices.price(
-        snapshot, request.pricing, accelerator.name, day, ledger, here=place.region
-    )
     draft = drafts.draft(workload.draft, network, snapshot, ledger)
-    job, answer = _answered(request, network, accelerator, draft, ledger)
+    job, answer = answered(request, network, around.accelerator, draft, ledger)
     _explain(answer, ledger)
-    usd = None if price is None else price.usd_per_device_hour
-    watts = _watts(accelerator, answer)
-    speed = answer.output_tokens_per_second
-    return found | {
-        "memory": mapping_serving.memory(answer, _peak(answer)),
+    return (
+        found
+        | told(request, network, around, job, answer)
+        | {"verdict": _verdict(request, network, around, (job, answer), ledger)}
+    )
+
+
+def told(
+    request: EstimateRequest,
+    network: Network,
+    around: Surroundings,
+    job: ServingJob,
+    answer: ServingEstimate,
+) -> dict[str, Any]:
+    """The sections that say what a replica holds and does, without a verdict."""
+    workload = request.workload
+    assert isinstance(workload, InferenceWorkload)
+    accelerator, place, usd = around.accelerator, around.place, around.usd_per_device_hour
+    return {
+        "memory": mapping_serving.memory(answer, peak(answer)),
         "serving": mapping_serving.serving(
             answer,
-            None if usd is None else speed.inverse(usd * answer.devices / 3600.0 * 1e6),
-            energy.joules_per_unit(watts.times(answer.devices), speed, place.pue),
+            None if usd is None else economics.usd_per_million_output_tokens(answer, usd),
+            economics.joules_per_output_token(answer, accelerator, job.weights, place.pue),
             place.grid,
             _fleet(workload, network, accelerator, job, place, usd),
         ),
-        "verdict": _verdict(request, network, accelerator, (job, answer), price, ledger),
         "layout": mapping.layout(replicas.layout(job.tensor, job.pipeline, job.data)),
     }
 
@@ -114,7 +122,7 @@ def _compute(network: Network, workload: InferenceWorkload) -> ComputeSection:
     return ComputeSection(forward_flops_per_token=compute_table(network).forward(length) / length)
 
 
-def _answered(
+def answered(
     request: EstimateRequest,
     network: Network,
     accelerator: Accelerator,
@@ -199,40 +207,29 @@ def _lengths(workload: InferenceWorkload, network: Network, ledger: Ledger) -> t
     return prompt, output
 
 
-def _watts(accelerator: Accelerator, answer: ServingEstimate) -> Interval:
-    """IT power of one device while it decodes."""
-    envelope = energy.power_envelope(
-        accelerator.name, accelerator.tdp_watts, accelerator.idle_watts
-    )
-    used = min(float(answer.model_flops_utilization), 1.0)
-    share = min(float(answer.bandwidth_utilization), 1.0)
-    slope = energy.power_slope("bf16")
-    return energy.device_watts(envelope, Interval(used, used, used), slope, bandwidth_share=share)
-
-
-def _peak(answer: ServingEstimate) -> Interval:
-    peak = answer.memory.peak_bytes
-    return Interval(peak, peak * (1.0 - _CONTEXT_SHARE), peak * (1.0 + _CONTEXT_SHARE))
+def peak(answer: ServingEstimate) -> Interval:
+    """Bytes that the job needs on one device."""
+    held = answer.memory.peak_bytes
+    return Interval(held, held * (1.0 - _CONTEXT_SHARE), held * (1.0 + _CONTEXT_SHARE))
 
 
 def _verdict(
     request: EstimateRequest,
     network: Network,
-    accelerator: Accelerator,
+    around: Surroundings,
     found: tuple[ServingJob, ServingEstimate],
-    price: Price | None,
     ledger: Ledger,
 ) -> VerdictSection:
     job, answer = found
     workload = request.workload
     assert isinstance(workload, InferenceWorkload)
-    usd = None if price is None else price.usd_per_device_hour
+    accelerator, usd = around.accelerator, around.usd_per_device_hour
     now, node = _outcome(answer, usd), accelerator.devices_per_node
 
     def attempt(changed: EstimateRequest) -> verdicts.Outcome:
         assert isinstance(changed.workload, InferenceWorkload)
         draft = job.draft if changed.workload.draft else None
-        _, after = _answered(changed, network, accelerator, draft, Ledger())
+        _, after = answered(changed, network, accelerator, draft, Ledger())
         return _outcome(after, usd)
 
     changes: list[Change] = []
@@ -263,7 +260,7 @@ def _limits(
 ) -> limits.Limits:
     def fits(job: ServingJob) -> Number:
         answer = estimate(network, accelerator, job)
-        return admission(_peak(answer), answer.capacity_bytes) == FITS
+        return admission(peak(answer), answer.capacity_bytes) == FITS
 
     job, answer = found
     if not limits.wanted(request, _outcome(answer, None).admission == FITS):
@@ -272,11 +269,11 @@ def _limits(
 
 
 def _outcome(answer: ServingEstimate, usd_per_device_hour: float | None) -> verdicts.Outcome:
-    peak, speed = _peak(answer), answer.output_tokens_per_second.value
+    held, speed = peak(answer), answer.output_tokens_per_second.value
     hours = float(answer.devices / speed / 3600.0)
     return verdicts.Outcome(
-        int(admission(peak, answer.capacity_bytes)),
-        peak,
+        int(admission(held, answer.capacity_bytes)),
+        held,
         float(answer.decode_seconds_per_token.value),
         hours,
         None if usd_per_device_hour is None else hours * 1e6 * usd_per_device_hour,

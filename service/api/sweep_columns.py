@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from service.api.problems import at
 from service.core.estimate import Estimate
 from service.core.numeric import Number
 from service.core.uncertainty import Interval
@@ -60,7 +61,59 @@ STANDARD: Sequence[str] = (
 )
 
 
-def named(pointer: str) -> Sequence[str]:
-    """Columns near to one that is not known."""
-    whole = [name for name in GETTERS if name.startswith(pointer.rstrip("/") + "/")]
-    return (whole or difflib.get_close_matches(pointer[:200], GETTERS, 3))[:3]
+_OF_SERVING = (
+    "prefill_seconds",
+    "first_token_seconds",
+    "decode_seconds_per_token",
+    "output_tokens_per_second",
+    "requests_per_second",
+    "usd_per_million_output_tokens",
+    "joules_per_output_token",
+    "gco2e_per_output_token",
+)
+SERVED: Sequence[str] = (
+    "/memory/capacity_bytes",
+    *(f"/memory/peak_bytes/{name}" for name in Interval._fields),
+    *(f"/serving/{field}/{name}" for field in _OF_SERVING for name in Interval._fields),
+    "/serving/weights_bytes",
+    "/serving/kv_cache_bytes_per_token",
+    "/serving/max_concurrency",
+    "/serving/mean_concurrency",
+    "/serving/in_flight",
+    "/serving/calibration",
+    "/serving/fleet/devices",
+    "/serving/fleet/replicas",
+    "/serving/fleet/usd_per_million_output_tokens",
+    "/layout/devices",
+    "/layout/tensor",
+    "/verdict/margin_bytes",
+    "/verdict/admission",
+)
+"""Columns of a sweep whose workload is inference."""
+STANDARD_SERVED: Sequence[str] = (
+    "/memory/peak_bytes/value",
+    "/serving/decode_seconds_per_token/value",
+    "/serving/output_tokens_per_second/value",
+    "/serving/usd_per_million_output_tokens/value",
+    "/serving/gco2e_per_output_token/value",
+    "/layout/devices",
+    "/verdict/admission",
+)
+
+
+def chosen(
+    columns: Sequence[str] | None, known: Collection[str], standard: Sequence[str]
+) -> Sequence[str]:
+    """The columns that were asked for, each once. Raises ProblemError for one that is not known."""
+    for index, pointer in enumerate(columns or ()):
+        if pointer not in known:
+            near = _near(pointer, known)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            detail = f"{pointer[:80]} is not a column of a sweep{hint}"
+            raise at("invalid-request", f"/columns/{index}", detail, near)
+    return list(dict.fromkeys(columns or standard))
+
+
+def _near(pointer: str, known: Collection[str]) -> Sequence[str]:
+    whole = [name for name in known if name.startswith(pointer.rstrip("/") + "/")]
+    return (whole or difflib.get_close_matches(pointer[:200], known, 3))[:3]

@@ -49,8 +49,8 @@ class SweepRequest(RequestBody):
         None,
         min_length=1,
         max_length=60,
-        description="JSON pointers into the answer; default: memory, time, money, carbon and "
-        "the verdict.",
+        description="JSON pointers into the answer; default: memory, time (of a token for "
+        "inference), money, carbon and the verdict.",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import nan, prod
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from service.api import calibrating, validation
+from service.api import calibrating, sweeping_serving, validation
 from service.api.evaluating import prepared
 from service.api.problems import ProblemError, at
 from service.api.provenance import provenance
@@ -33,7 +33,8 @@ from service.api.resolve.accounting import accounting
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
 from service.api.resolve.surroundings import surroundings
-from service.api.sweep_columns import GETTERS, STANDARD, named
+from service.api.sweep_axes import axis_columns, placed
+from service.api.sweep_columns import GETTERS, STANDARD, chosen
 from service.api.sweep_models import SweepRequest, SweepResponse
 from service.catalog.snapshot import Snapshot
 from service.core import estimate as core
@@ -67,13 +68,15 @@ class Axis(NamedTuple):
 
 def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
     """All combinations. Raises ProblemError."""
-    pointers = _columns(request)
+    if isinstance(request.base.workload, InferenceWorkload):
+        return sweeping_serving.answer(request, snapshot)
+    pointers = chosen(request.columns, GETTERS, STANDARD)
     axes = _axes(request)
     _check_work(request, axes, pointers)
     ledger = Ledger()
     grid = _grid(request, axes, snapshot, ledger)
     swept = sweep(grid, {pointer: GETTERS[pointer] for pointer in pointers})
-    columns = dict(_axis_columns(axes))
+    columns = axis_columns(request.axes)
     for pointer in pointers:
         columns[pointer] = _listed(pointer, swept.columns[pointer])
     return SweepResponse.model_construct(
@@ -93,18 +96,6 @@ def as_csv(found: SweepResponse) -> str:
     writer.writerow(found.columns)
     writer.writerows(zip(*found.columns.values(), strict=True))
     return out.getvalue()
-
-
-def _columns(request: SweepRequest) -> Sequence[str]:
-    if request.columns is None:
-        return STANDARD
-    for index, pointer in enumerate(request.columns):
-        if pointer not in GETTERS:
-            near = named(pointer)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            detail = f"{pointer[:80]} is not a column of a sweep{hint}"
-            raise at("invalid-request", f"/columns/{index}", detail, near)
-    return list(dict.fromkeys(request.columns))
 
 
 def _axes(request: SweepRequest) -> Sequence[Axis]:
@@ -239,19 +230,6 @@ def _validated(body: dict[str, Any], axis: Axis, index: int) -> None:
         raise at("invalid-request", pointer, f"{axis.pointer} {detail}", near) from None
 
 
-def placed(body: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """The body with a value at a path; objects on the way are made."""
-    changed = dict(body)
-    if len(path) == 1:
-        changed[path[0]] = value
-        return changed
-    inner = changed.get(path[0])
-    if inner is None and path[0] == "workload":
-        inner = {"kind": "pretraining"}
-    changed[path[0]] = placed(inner if isinstance(inner, Mapping) else {}, path[1:], value)
-    return changed
-
-
 def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | None:
     """One resolved job; None where the combination makes no sense."""
     try:
@@ -281,14 +259,6 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | 
         nan if around.price is None else around.price.usd_per_device_hour,
         accounting(request.accounting, ledger),
     )
-
-
-def _axis_columns(axes: Sequence[Axis]) -> Iterator[tuple[str, list[Any]]]:
-    sizes = [len(axis.values) for axis in axes]
-    for number, axis in enumerate(axes):
-        repeat = prod(sizes[number + 1 :])
-        once = [value for value in axis.values for _ in range(repeat)]
-        yield axis.pointer, once * prod(sizes[:number])
 
 
 def _listed(pointer: str, column: FloatArray) -> list[Any]:

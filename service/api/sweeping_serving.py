@@ -1,0 +1,96 @@
+"""/sweep of a served model: each combination is a request of its own, answered without advice."""
+
+from __future__ import annotations
+
+import itertools
+from math import isfinite, prod
+from typing import Any
+
+from pydantic import ValidationError
+
+from service.api import estimating_serving, mapping, validation
+from service.api.problems import ProblemError, at
+from service.api.provenance import provenance
+from service.api.request_workloads import InferenceWorkload
+from service.api.requests import EstimateRequest
+from service.api.resolve import drafts, models
+from service.api.resolve.ledger import Ledger
+from service.api.resolve.models import Size
+from service.api.resolve.surroundings import surroundings
+from service.api.sweep_axes import axis_columns, placed
+from service.api.sweep_columns import SERVED, STANDARD_SERVED, chosen
+from service.api.sweep_models import SweepRequest, SweepResponse
+from service.catalog.snapshot import Snapshot
+from service.core.estimate import admission
+
+MOST_SERVED = 1_000
+"""Combinations of a served model; a fifth of a millisecond each."""
+
+
+def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
+    """All combinations. Raises ProblemError."""
+    pointers = chosen(request.columns, SERVED, STANDARD_SERVED)
+    rows = prod(len(values) for values in request.axes.values())
+    if rows > MOST_SERVED:
+        detail = f"{rows} combinations; at most {MOST_SERVED} of a served model are answered"
+        raise at("too-much-work", "/axes", f"the sweep has {detail} at once")
+    ledger, found = Ledger(), []
+    body = request.base.model_dump(mode="json", exclude_none=True)
+    for number, values in enumerate(itertools.product(*request.axes.values())):
+        merged = body
+        for pointer, value in zip(request.axes, values, strict=True):
+            merged = placed(merged, pointer.split("/")[1:], value)
+        sections = _sections(merged, snapshot, Ledger() if number else ledger)
+        found.append([_at(sections, pointer) for pointer in pointers])
+    columns = dict(zip(pointers, map(list, zip(*found, strict=True)), strict=True))
+    return SweepResponse.model_construct(
+        rows=rows,
+        refused=sum(all(value is None for value in row) for row in found),
+        columns=axis_columns(request.axes) | columns,
+        assumptions=ledger.assumptions,
+        warnings=ledger.warnings,
+        provenance=provenance(snapshot, ledger.runs),
+    )
+
+
+def _sections(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> dict[str, Any]:
+    """What one combination comes to; nothing where no replica can be divided so."""
+    try:
+        request = EstimateRequest.model_validate(body)
+    except ValidationError as error:
+        raise validation.problem(error.errors(include_url=False), body) from None
+    if request.as_of:
+        snapshot = snapshot.as_of(request.as_of)
+    workload = request.workload
+    network = models.resolve(snapshot, request.model, ledger)
+    generates = not isinstance(network, Size) and network.causal and network.tokens
+    if not isinstance(workload, InferenceWorkload) or isinstance(network, Size) or not generates:
+        detail = "a sweep of inference needs models with an architecture that generates text"
+        raise at("invalid-request", "/base", detail)
+    around = surroundings(snapshot, request, ledger)
+    draft = drafts.draft(workload.draft, network, snapshot, ledger)
+    try:
+        job, found = estimating_serving.answered(
+            request, network, around.accelerator, draft, ledger
+        )
+    except ProblemError as problem:
+        if problem.kind == "impossible-layout":
+            return {}
+        raise
+    peak = estimating_serving.peak(found)
+    return estimating_serving.told(request, network, around, job, found) | {
+        "verdict": {
+            "margin_bytes": float(found.capacity_bytes - peak.value),
+            "admission": mapping.admission(admission(peak, found.capacity_bytes)),
+        }
+    }
+
+
+def _at(sections: dict[str, Any], pointer: str) -> Any:
+    """The value at a pointer; None where there is no such, or no finite, number."""
+    value: Any = sections
+    for name in pointer.split("/")[1:]:
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+        if value is None:
+            return None
+    return None if isinstance(value, float) and not isfinite(value) else value
