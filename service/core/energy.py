@@ -149,6 +149,7 @@ def device_watts(
     return product(Interval(value, low, high), residual or power_residual())
 
 
+@cache
 def power_residual() -> Interval:
     """Observed over predicted power of runs that the fit had not seen: value 1 and its bounds."""
     entry = document()["intervals"]["training_power"]

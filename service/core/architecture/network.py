@@ -230,6 +230,10 @@ class Network:
 
     def heads(self) -> tuple[int, ...]:
         """The distinct numbers of attention heads, which the tensor ways must divide."""
+        return self._heads
+
+    @cached_property
+    def _heads(self) -> tuple[int, ...]:
         found = {
             leaf.operator.heads for leaf in self.distinct() if isinstance(leaf.operator, Attention)
         }
@@ -245,6 +249,10 @@ class Network:
 
     def experts(self) -> int:
         """The largest number of routed experts in one layer; 0 for a dense network."""
+        return self._experts
+
+    @cached_property
+    def _experts(self) -> int:
         return max((leaf.routing.count for leaf in self.distinct() if leaf.routing), default=0)
 
     def head_position(self) -> Placed | None:
