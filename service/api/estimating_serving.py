@@ -169,7 +169,7 @@ def job_of(
     if cache not in CACHE_FORMATS:
         detail = f"kv_cache must be one of {', '.join(CACHE_FORMATS)}"
         raise at("invalid-request", "/workload/kv_cache", detail)
-    ways = replicas.ways(request, network)
+    ways = replicas.ways(request, network, ledger)
     prompt, output = _lengths(workload, network, ledger)
     return ServingJob(
         weights=storing.weights_to_serve(network, workload.weights, ledger),

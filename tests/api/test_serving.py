@@ -285,3 +285,21 @@ def test_formats_that_an_engine_was_not_measured_with_are_said_and_less_sure(
     (said, wide), (silent, narrow) = asked("awq-int4-g128"), asked("fp8")
     assert "serving-format-not-measured" in said - silent
     assert wide > narrow
+
+
+@pytest.mark.parametrize(
+    ("engine", "concurrency", "data"),
+    [("tensorrt-llm", 1_024, 8), ("tensorrt-llm", 63, 1), ("vllm", 1_024, 1)],
+)
+def test_a_loaded_mixture_on_a_bare_count_is_served_as_its_engine_does(
+    client: httpx.Client, engine: str, concurrency: int, data: int
+) -> None:
+    body = {
+        "model": {"kind": "catalog", "name": "qwen3-30b-a3b"},
+        "workload": JOB | {"engine": engine, "concurrency": concurrency, "weights": "fp8"},
+        "hardware": {"accelerator": "h200-sxm", "count": 4 if data == 1 else 8},
+    }
+    found = client.post("/estimate", json=body).json()
+    assert found["layout"]["data"] == data
+    said = {each["field"]: each["source"] for each in found["assumptions"]}
+    assert ("/layout/expert" in said) == (data > 1)

@@ -6,8 +6,10 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from service.api.problems import at
+from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest, LayoutSpec
 from service.api.resolve import realisable
+from service.api.resolve.ledger import Ledger
 from service.core.architecture.network import Network
 from service.core.numeric import Number
 from service.core.parallelism import Layout
@@ -31,7 +33,15 @@ class Ways(NamedTuple):
     """Groups of `tensor` devices, each with sequences of its own; all share the experts."""
 
 
-def ways(request: EstimateRequest, network: Network) -> Ways:
+DEALT_FROM = 16
+"""Sequences of a device from which a mixture's are dealt to the devices of a bare count."""
+_WHY_DEALT = (
+    "attention data parallelism, as NVIDIA's published runs of mixtures under load; a layout's "
+    "`tensor` divides attention instead (TensorRT-LLM perf-overview, llm_options.yml @00f3768)"
+)
+
+
+def ways(request: EstimateRequest, network: Network, ledger: Ledger) -> Ways:
     """The degrees that a request gives, or those that a bare count of devices comes to.
 
     Raises ProblemError for a layout that cannot be realised.
@@ -39,6 +49,9 @@ def ways(request: EstimateRequest, network: Network) -> Ways:
     spec, count = request.layout, request.hardware.count if request.hardware else None
     if spec is None:
         found, expert = _of_count(count or 1, network.heads()), 1
+        if _dealt(request, network, count or 1):
+            found = Ways(1, 1, count or 1)
+            expert = ledger.choose("/layout/expert", None, found.data, _WHY_DEALT)
     else:
         found, expert = Ways(spec.tensor or 1, spec.pipeline or 1, _groups(spec)), spec.expert or 1
     needed = found.tensor * found.pipeline * found.data
@@ -48,6 +61,15 @@ def ways(request: EstimateRequest, network: Network) -> Ways:
         raise at("impossible-layout", "/hardware/count", f"{detail} {needed} devices; send that")
     realisable.check(network, _layout(found, expert), 1.0)
     return found
+
+
+def _dealt(request: EstimateRequest, network: Network, count: int) -> bool:
+    """Whether a mixture under load is served with sequences of its own on each device."""
+    workload, experts = request.workload, network.experts()
+    if not isinstance(workload, InferenceWorkload) or workload.engine != "tensorrt-llm":
+        return False
+    loaded = (workload.concurrency or 1) >= DEALT_FROM * count
+    return loaded and count > 1 and experts > 0 and experts % count == 0
 
 
 def _of_count(count: int, heads: Collection[int]) -> Ways:
