@@ -22,9 +22,11 @@ from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
 from service.api.requests import EstimateRequest
 from service.api.resolve import models, training
 from service.api.resolve.accounting import accounting
+from service.api.resolve.layouts import Budget
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
 from service.api.resolve.surroundings import Surroundings, surroundings
+from service.api.resolve.training import TrainingJob
 from service.api.responses import EstimateResponse
 from service.catalog.snapshot import Snapshot
 from service.core import parameters
@@ -125,11 +127,13 @@ def _training(
     calibrating.explain(own, request.cluster, ledger)
     answer = evaluated(job, around.place, around.usd_per_device_hour, own, counted)
 
-    def changed(other: EstimateRequest) -> verdicts.Answer:
-        unseen = Ledger()
-        again = training.resolve(network, other, accelerator, unseen)
-        own_again, usd = correct(again), around.usd_per_device_hour
-        return again, evaluated(again, around.place, usd, own_again, counted)
+    def answered(again: TrainingJob) -> verdicts.Answer:
+        usd = around.usd_per_device_hour
+        return again, evaluated(again, around.place, usd, correct(again), counted)
+
+    def attempt(other: EstimateRequest, sure: bool, budget: Budget) -> verdicts.Answer | None:
+        again = training.resolve_if_it_fits(network, other, accelerator, sure, budget)
+        return None if again is None else answered(again)
 
     finetuning = isinstance(request.workload, FinetuningWorkload)
     counts = parameters.count(network)
@@ -147,10 +151,11 @@ def _training(
             request,
             job,
             answer,
-            changed,
+            lambda other: answered(training.resolve(network, other, accelerator, Ledger())),
+            attempt,
             around.usd_per_device_hour is not None,
-            lambda other: training.hopeless(network, other, accelerator),
             lambda searched: limits.of_training(request, job, prepared(job, own), searched, ledger),
+            ledger,
         ),
         "layout": mapping.layout(job.layout),
     }

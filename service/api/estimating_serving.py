@@ -240,6 +240,7 @@ def _verdict(
             attempt,
             levers.of_serving(request, workload, job, node),
             lambda: levers.serving_together(request, workload, job, node),
+            ledger,
         )
     parts = {"parameters": answer.memory.weights_bytes, "kv_cache": answer.memory.cache_bytes}
     return VerdictSection(

@@ -17,9 +17,10 @@ from service.api.layout_models import (
 from service.api.problems import at
 from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
-from service.api.resolve import models, training
+from service.api.resolve import models
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.models import Size
+from service.api.resolve.open_jobs import described
 from service.api.resolve.surroundings import Surroundings, surroundings
 from service.catalog.snapshot import Snapshot
 from service.core.finetuning import Objective
@@ -47,8 +48,8 @@ def answer(request: LayoutsRequest, snapshot: Snapshot) -> LayoutsResponse:
     if isinstance(network, Size):
         raise at("invalid-request", "/request/model", "a layout needs an architecture, not a size")
     around = surroundings(snapshot, inner, ledger)
-    open_job = training.described(network, inner, around.accelerator, ledger)
-    if open_job.objective != Objective():
+    open_job = described(network, inner, around.accelerator, ledger)
+    if open_job.question.objective != Objective():
         ledger.warn(
             "objective-time",
             "layouts are sought for the training of the policy alone; send the "

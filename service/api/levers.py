@@ -41,6 +41,7 @@ def of_training(request: EstimateRequest, job: TrainingJob) -> Iterator[Lever]:
     if job.kernels.recomputed_share < 1.0:
         yield [put(recomputed_share=None)]
     yield [put(micro_batch_size=size) for size in _halvings(int(job.layout.micro_batch_size))]
+    yield _more_devices(request, job)
     if job.kernels.optimizer == "adamw":
         yield [put(optimizer="adamw-8bit")]
     yield [put(offload=name) for name in _after(_OFFLOADS, job.kernels.offload)]
@@ -48,7 +49,6 @@ def of_training(request: EstimateRequest, job: TrainingJob) -> Iterator[Lever]:
     if isinstance(workload, FinetuningWorkload) and workload.method != "qlora" and job.adapters:
         yield [put(method="qlora")]
     yield from _divisions(request, job)
-    yield _more_devices(request, job)
 
 
 def _workload(request: EstimateRequest) -> Callable[..., Patch]:

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from service.api import levers, mapping
-from service.api.levers import Lever
+from service.api.levers import Lever, Patch
 from service.api.limits import Limits, wanted
 from service.api.problems import ProblemError
 from service.api.requests import EstimateRequest
+from service.api.resolve.layouts import Budget, OverBudget
+from service.api.resolve.ledger import Ledger
 from service.api.resolve.training import TrainingJob
 from service.api.responses import Change, VerdictSection
 from service.core.estimate import DOES_NOT_FIT, FITS, Estimate, limited_by
@@ -21,8 +23,12 @@ from service.core.uncertainty import Interval
 MOST_CHANGES = 5
 ENOUGH_TOGETHER = 2
 """Combinations looked for where no single change is enough."""
+MOST_WORK = 200_000
+"""Of the searches for changes of one request, in layouts evaluated: about a tenth of a second."""
 Answer = tuple[TrainingJob, Estimate]
 Evaluate = Callable[[EstimateRequest], Answer]
+EvaluateIfItFits = Callable[[EstimateRequest, bool, Budget], Answer | None]
+"""None for what is known not to fit or, where the flag says so, not to be sure to."""
 
 
 class Outcome(NamedTuple):
@@ -39,7 +45,8 @@ class Outcome(NamedTuple):
 
 
 Attempt = Callable[[EstimateRequest], Outcome | None]
-"""None for what is known not to fit."""
+"""None for what is known not to help."""
+Found = tuple[Outcome, Patch]
 
 
 def of_training(
@@ -47,24 +54,32 @@ def of_training(
     job: TrainingJob,
     answer: Estimate,
     evaluate: Evaluate,
+    evaluate_if_it_fits: EvaluateIfItFits,
     priced: bool,
-    hopeless: Callable[[EstimateRequest], bool],
     limit: Callable[[Callable[[], Answer]], Limits],
+    ledger: Ledger,
 ) -> VerdictSection:
     """The verdict on a training job.
 
-    `evaluate` answers a changed request; `hopeless` knows of some, cheaply, that they do not fit;
-    `limit` says how few devices and how long a sequence
+    `evaluate` answers a changed request; `limit` says how few devices and how long a sequence
     fit, given what answers the job on as few devices as it fits on.
     """
+    budget = Budget(MOST_WORK)
+    sure = answer.admission != DOES_NOT_FIT  # a change that only may fit is none then
+
+    def attempt(changed: EstimateRequest) -> Outcome | None:
+        found = evaluate_if_it_fits(changed, sure, budget)
+        return None if found is None else _outcome(found[1], priced)
+
     changes: list[Change] = []
     if answer.admission != FITS:
         changes = smallest_changes(
             request,
             _outcome(answer, priced),
-            lambda changed: None if hopeless(changed) else _outcome(evaluate(changed)[1], priced),
+            attempt,
             levers.of_training(request, job),
             lambda: levers.together(request, job),
+            ledger,
         )
     limits = Limits()
     if wanted(request, answer.admission == FITS):
@@ -94,23 +109,31 @@ def smallest_changes(
     attempt: Attempt,
     single: Iterable[Lever],
     combined: Callable[[], Lever],
+    ledger: Ledger,
 ) -> list[Change]:
     """The first setting of each lever that fits, or that may fit where none is sure to.
 
-    Those that cost least device-hours, and so least money, come first; then the fastest.
+    Those that cost least device-hours, and so least money, come first; then the fastest. Where
+    the budget of the attempts ends, those found until then.
     """
-    found = [kept for lever in single for kept in _first(request, before, attempt, lever, 1)]
-    if not found:
-        found = list(_first(request, before, attempt, combined(), ENOUGH_TOGETHER))
+    found: list[Found] = []
+    try:
+        for lever in single:
+            found += _first(request, before, attempt, lever, 1)
+        if not found:
+            found += _first(request, before, attempt, combined(), ENOUGH_TOGETHER)
+    except OverBudget:
+        message = "smallest_changes: too many layouts; not every change was tried"
+        ledger.warn("changes-not-tried", message)
     found.sort(key=lambda pair: (pair[0].admission, pair[0].device_hours, pair[0].seconds))
     return [_change(patch, before, after) for after, patch in found[:MOST_CHANGES]]
 
 
 def _first(
     request: EstimateRequest, before: Outcome, attempt: Attempt, lever: Lever, enough: int
-) -> Iterator[tuple[Outcome, dict[str, Any]]]:
+) -> Iterator[Found]:
     """The first patches that are sure to fit; else the last that may, if it may more than now."""
-    perhaps: tuple[Outcome, dict[str, Any]] | None = None
+    perhaps: Found | None = None
     for patch in lever:
         try:
             after = attempt(patched(request, patch))
@@ -135,7 +158,7 @@ def patched(request: EstimateRequest, patch: Mapping[str, Any]) -> EstimateReque
     return EstimateRequest.model_validate(levers.merged(body, patch) | {"model": request.model})
 
 
-def _change(patch: dict[str, Any], before: Outcome, after: Outcome) -> Change:
+def _change(patch: Patch, before: Outcome, after: Outcome) -> Change:
     """Such as `peak memory 61.2 -> 38.0 GiB, time +28 %, device-hours +28 %`."""
     peaks = " -> ".join(f"{each.peak_bytes.value / GIB:.1f}" for each in (before, after))
     slower, hours = after.seconds / before.seconds, after.device_hours / before.device_hours

@@ -14,8 +14,10 @@ from service.core import throughput
 from service.core.architecture.network import Network
 from service.core.estimate import admission, memory_bounds, memory_stages
 from service.core.fastest import Rows
+from service.core.finetuning import Objective
 from service.core.layout_space import Question, Space, layouts
 from service.core.memory import MemoryTable, in_flight, per_device
+from service.core.memory.objectives import held_for
 from service.core.numeric import FloatArray
 from service.core.parallelism import Kernels, Layout
 from service.core.stacking import stack, take
@@ -23,6 +25,7 @@ from service.core.throughput import Stages
 from service.core.uncertainty import relative
 
 T = TypeVar("T")
+_TOGETHER, _FOLDED = 1000, 100
 _PART = 8192
 """Layouts evaluated at once: what they need for it stays within tens of megabytes."""
 
@@ -40,14 +43,23 @@ class _Memory(NamedTuple):
 
 
 def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
-    return _memory_tables(question.network, question.kernels, pipelines)
+    network, kernels, _, _, _, objective, adapters = question
+    return _memory_tables(network, kernels, pipelines, objective, adapters)
 
 
 @lru_cache(maxsize=256)
-def _memory_tables(network: Network, kernels: Kernels, pipelines: tuple[int, ...]) -> _Memory:
+def _memory_tables(
+    network: Network,
+    kernels: Kernels,
+    pipelines: tuple[int, ...],
+    objective: Objective,
+    adapters: bool,
+) -> _Memory:
     """Memory's tables by pipeline degree."""
     found = [memory_stages(network, kernels, p) for p in pipelines]
     tables, indices = zip(*(pair for stages in found for pair in stages), strict=True)
+    if objective != Objective():
+        tables = tuple(held_for(table, objective, adapters) for table in tables)
     return _Memory(
         stack(tables, collapse=True),
         np.array(indices),
@@ -78,12 +90,15 @@ class Grid:
     """Valid layouts of which only those asked for are evaluated."""
 
     def __init__(self, question: Question, space: Space) -> None:
-        network, _, _, sequence, batch = question
+        network, _, _, sequence, batch, *_ = question
         self.question = question
         self.base, stages = layouts(network, space, int(sequence), int(batch))
         self.stages = np.array(stages, dtype=np.float64)
         self.pipelines: NDArray[Any] = np.asarray(self.base.pipeline)
         self.count = len(self.pipelines)
+        self.work = self.count
+        """Layouts evaluated so far; what is evaluated together counts as `_TOGETHER` at least,
+        and what is folded for it as `_FOLDED` an operator."""
         self.known: dict[Any, tuple[NDArray[Any], Any]] = {}
 
     def layout(self, rows: Rows, stages: Rows) -> Layout:
@@ -106,6 +121,7 @@ class Grid:
         held = take(self.base, np.repeat(rows, numbers)[:, None])
         base = replace(held, zero_stage=self.stages)
         parts = per_device(table, base, self.question.sequence_length, in_flight(base, index))
+        self.work += _TOGETHER + len(stage)
         peak = np.broadcast_to(parts.peak, (len(stage), len(self.stages)))
         return np.maximum.reduceat(peak, start)
 
@@ -116,7 +132,8 @@ class Grid:
         return np.concatenate(parts)
 
     def _step(self, stacked: Stages, place: Rows, rows: Rows, stages: Rows) -> FloatArray:
-        _, kernels, accelerator, _, _ = self.question
+        _, kernels, accelerator, *_ = self.question
+        self.work += _TOGETHER + len(rows)
         step = throughput.step(
             take(stacked, place),
             throughput.state_bytes(kernels),
@@ -138,6 +155,7 @@ class Grid:
             question = self.question._replace(kernels=kernels)
             tables = stacked(question, tuple(map(int, pipelines)))
             self.known[stacked, recomputation] = pipelines, tables
+            self.work += _FOLDED * len(question.network.distinct())
         return tables, np.searchsorted(pipelines, self.pipelines[rows])
 
 

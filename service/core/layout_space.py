@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.architecture.network import Network
+from service.core.finetuning import Objective
 from service.core.hardware import Accelerator
 from service.core.parallelism import Kernels, Layout
 
@@ -34,6 +35,10 @@ class Question(NamedTuple):
     accelerator: Accelerator
     sequence_length: float
     global_batch_size: float
+    objective: Objective = Objective()
+    """Whose further models need memory beside the network."""
+    adapters: bool = False
+    """The network is an adapter on a frozen base, which serves as the reference too."""
 
 
 @dataclass(frozen=True)

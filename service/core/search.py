@@ -125,7 +125,7 @@ class Found:
 
 def estimate_of(question: Question, terms: Terms, layout: Layout, recomputation: str) -> Estimate:
     """The estimate of one layout."""
-    network, kernels, accelerator, sequence, _ = question
+    network, kernels, accelerator, sequence, *_ = question
     named = replace(kernels, recomputation=recomputation)
     job = prepare(network, named, accelerator, int(layout.pipeline), sequence)
     return evaluate(job, layout, terms.tokens, terms.site, terms.usd_per_device_hour)
@@ -185,7 +185,7 @@ def _joined(parts: Sequence[Layout]) -> Layout:
 
 
 def _blocks(question: Question, space: Space, recomputations: Sequence[str]) -> Iterator[_Block]:
-    network, kernels, _, sequence, batch = question
+    network, kernels, _, sequence, batch, *_ = question
     base, stages = layouts(network, space, int(sequence), int(batch))
     if not len(base.tensor):
         return
@@ -218,7 +218,7 @@ def _blocks(question: Question, space: Space, recomputations: Sequence[str]) -> 
 @lru_cache(maxsize=64)
 def _jobs(question: Question, pipelines: tuple[int, ...]) -> Prepared:
     """Prepared jobs whose tables hold one row for each pipeline degree, or one for all."""
-    network, kernels, accelerator, sequence, _ = question
+    network, kernels, accelerator, sequence, *_ = question
     jobs = [prepare(network, kernels, accelerator, p, sequence) for p in pipelines]
     return replace(
         jobs[0],
@@ -270,7 +270,6 @@ def pareto(objectives: FloatArray) -> list[int]:
 # --- One layout for a request that names none -------------------------------------------------
 
 
-@lru_cache(maxsize=512)
 def best_layout(
     question: Question,
     space: Space,
@@ -282,14 +281,34 @@ def best_layout(
     Where none is sure to fit, the fastest that may; where none may, the one that needs least.
     None where no layout is valid; `sure`: or where none is sure to fit, which is cheaper to know.
     """
+    return _searched(question, space, recomputations, sure)[0]
+
+
+def work_of_search(
+    question: Question, space: Space, recomputations: tuple[str, ...], sure: bool
+) -> int:
+    """Layouts evaluated by `best_layout`, whether it remembers its answer or not; see Grid.work."""
+    return _searched(question, space, recomputations, sure)[1]
+
+
+@lru_cache(maxsize=512)
+def _searched(
+    question: Question, space: Space, recomputations: tuple[str, ...], sure: bool
+) -> tuple[tuple[Layout, str, int] | None, int]:
     grid = Grid(question, space)
-    if not grid.count:
-        return None
-    found = fastest(Races(grid.held, grid.seconds), grid.count, recomputations, sure)
+    found = None
+    if grid.count:
+        found = fastest(Races(grid.held, grid.seconds), grid.count, recomputations, sure)
     if found is None:
-        return None
-    layout = grid.layout(np.array([found.row]), np.array([found.stage]))
-    return _plain(replace(take(layout, 0), searched=1.0)), found.recomputation, found.code
+        return None, grid.work
+    layout = take(grid.layout(np.array([found.row]), np.array([found.stage])), 0)
+    return (_plain(replace(layout, searched=1.0)), found.recomputation, found.code), grid.work
+
+
+@lru_cache(maxsize=512)
+def has_layout(question: Question, space: Space) -> bool:
+    """Whether any layout is valid."""
+    return Grid(question, space).count > 0
 
 
 @lru_cache(maxsize=128)
@@ -303,9 +322,9 @@ def _state_bytes(network: Network, kernels: Kernels) -> float:
     return float(sum(each.tensor + each.key_value + each.whole + each.expert for each in kept))
 
 
-def admission_of_states(question: Question, devices: int) -> int:
+def admission_of_states(question: Question, devices: float) -> int:
     """The admission of the states alone, spread over all devices: no layout has a better one."""
-    network, kernels, accelerator, _, _ = question
+    network, kernels, accelerator, *_ = question
     share = relative(_state_bytes(network, kernels) / devices, *memory_bounds(network, kernels))
     return int(admission(share, accelerator.memory_bytes))
 
@@ -335,4 +354,4 @@ def usual_space(question: Question, devices: int) -> Space:
 
 def caches() -> tuple[Any, ...]:
     """What must be forgotten when a calibration changes while the program runs."""
-    return best_layout, _jobs, _state_bytes, *layout_grid.caches()
+    return _searched, _jobs, _state_bytes, *layout_grid.caches()

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from service.api import verdicts
 from service.api.estimating import Context, estimate
 from service.api.levers import merged
 from service.api.problems import ProblemError
 from service.api.requests import EstimateRequest
 from service.api.responses import Change, EstimateResponse
 from service.catalog.snapshot import Snapshot
+from service.core import search
 
 SMALL = ("rtx-4090", "l4", "t4", "v100-sxm2-32gb", "a100-sxm4-40gb", "a100-sxm4-80gb", "h100-sxm")
 PARTS = 24
@@ -159,3 +161,48 @@ def test_a_change_does_what_it_says(seed: int, seeded: Snapshot) -> None:
             assert f"peak memory {peaks} GiB" in change.effect
             assert_costs(before, after, change)
     assert helped >= 0.5 * A_PART
+
+
+WIDE = {
+    "model": {"kind": "catalog", "name": "llama-3.1-8b"},
+    "workload": {"kind": "finetuning", "micro_batch_size": 8},
+    "hardware": {"accelerator": "a100-sxm4-40gb", "count": 2},
+}
+
+
+def test_changes_are_tried_while_the_budget_of_searches_lasts(
+    seeded: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(work: int) -> tuple[int, bool]:
+        monkeypatch.setattr(verdicts, "MOST_WORK", work)
+        found = answered(WIDE, seeded)
+        assert found.verdict
+        told = "changes-not-tried" in [warning.code for warning in found.warnings]
+        return len(found.verdict.smallest_changes), told
+
+    every, told = tried(verdicts.MOST_WORK)
+    assert every > 1
+    assert not told
+    assert tried(0) == (0, True)
+    some, told = tried(20_000)
+    assert 0 < some < every
+    assert told
+
+
+def test_what_was_searched_before_does_not_change_the_changes(
+    seeded: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "MOST_WORK", 20_000)
+    remembered = answered(WIDE, seeded)
+    for cache in search.caches():
+        cache.cache_clear()
+    assert answered(WIDE, seeded) == remembered
+
+
+def test_a_layout_is_sought_with_room_for_the_models_of_the_objective(seeded: Snapshot) -> None:
+    tuned = {"kind": "finetuning", "objective": "dpo", "micro_batch_size": 16}
+    found = answered(WIDE | {"workload": tuned, "hardware": {"accelerator": "h100-sxm"}}, seeded)
+    assert found.verdict
+    assert found.layout
+    assert found.verdict.admission == "fits"
+    assert found.layout.devices <= 8

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf
 from typing import NamedTuple
 
 from service.core.estimate import FITS
 from service.core.layout_space import Question, Space
 from service.core.parallelism import Layout
-from service.core.search import admission_of_states, best_layout, usual_space
+from service.core.search import (
+    admission_of_states,
+    best_layout,
+    has_layout,
+    usual_space,
+    work_of_search,
+)
 
 MOST_DEVICES = 65_536
+
+
+class OverBudget(Exception):
+    """Searches have cost what they may."""
+
+
+@dataclass
+class Budget:
+    """What further searches may cost; see search.work_of_search."""
+
+    left: float = inf
 
 
 class Chosen(NamedTuple):
@@ -26,65 +44,46 @@ def choose(
     count: int | None,
     micro_batch_size: int | None,
     recomputations: Sequence[str],
-    fits: Callable[[Chosen], bool] = lambda _: True,
+    sure: bool = False,
+    budget: Budget | None = None,
 ) -> Chosen | None:
     """The best layout on `count` devices, or on the fewest on which the job is sure to fit.
 
-    `fits`: a further condition, for what the search does not know of the job; where the fastest
-    layout does not meet it, the fastest that divides the parameters is tried. Where it fits on no
-    number of devices, the layout on most of them; after a few numbers on which it does not fit,
-    that one is asked first. None where the batch and the devices leave no valid layout.
+    Where it fits on no number of devices, the layout on most of them; after a few numbers on
+    which it does not fit, that one is asked first. None where the batch and the devices leave no
+    valid layout; `sure`: also where the job is not sure to fit. Raises OverBudget.
     """
+    budget = budget or Budget()
+
+    def space(devices: int) -> Space:
+        return _space(question, devices, micro_batch_size)
 
     def on(devices: int, sure: bool) -> Chosen | None:
-        space = _space(question, devices, micro_batch_size)
-        return _on(question, space, tuple(recomputations), fits, sure)
+        if budget.left <= 0:
+            raise OverBudget
+        asked = question, space(devices), tuple(recomputations), sure
+        found = best_layout(*asked)
+        budget.left -= work_of_search(*asked)
+        return None if found is None else Chosen(*found[:2])
+
+    def most() -> int | None:
+        counts = reversed(list(_counts(question)))
+        return next((n for n in counts if has_layout(question, space(n))), None)
 
     if count is not None:
-        return on(count, False)
-    counts = list(_counts(question))
-    enough = [devices for devices in counts if admission_of_states(question, devices) == FITS]
-    most: Chosen | None = None
+        return on(count, sure)
+    enough = (n for n in _counts(question) if admission_of_states(question, n) == FITS)
     for number, devices in enumerate(enough):
         found = on(devices, True)
         if found is not None:
             return found
-        if number == _FEW:
-            most = _on_most(counts, on)
-            if most is None or on(int(most.layout.devices), True) is None:
-                return most
-    return most or _on_most(counts, on)
+        if number == _FEW and ((last := most()) is None or on(last, True) is None):
+            break
+    return None if sure or (last := most()) is None else on(last, False)
 
 
 _FEW = 2
 """Numbers of devices tried before the most of them."""
-
-
-def _on_most(counts: Sequence[int], on: Callable[[int, bool], Chosen | None]) -> Chosen | None:
-    """The layout on the most devices that leave a valid one, whether the job fits or not."""
-    return next(filter(None, (on(devices, False) for devices in reversed(counts))), None)
-
-
-def _on(
-    question: Question,
-    space: Space,
-    recomputations: tuple[str, ...],
-    fits: Callable[[Chosen], bool],
-    sure: bool,
-) -> Chosen | None:
-    """The best layout of a space; `sure`: None where the job is not sure to fit in it."""
-    last: Chosen | None = None
-    for tried in (space, replace(space, zero_stage=(3,))):
-        found = best_layout(question, tried, recomputations, sure)
-        if found is None:
-            break
-        layout, recomputation, code = found
-        last = Chosen(layout, recomputation)
-        if code != FITS:
-            break
-        if fits(last):
-            return last
-    return None if sure else last
 
 
 def _space(question: Question, devices: int, micro_batch_size: int | None) -> Space:

@@ -18,9 +18,9 @@ import numpy as np
 
 from service.api.request_models import SizeModel
 from service.api.requests import EstimateRequest
-from service.api.resolve import training
 from service.api.resolve.layouts import choose, most_devices
 from service.api.resolve.ledger import Ledger
+from service.api.resolve.open_jobs import described
 from service.core import energy, parameters
 from service.core.architecture.families import registry
 from service.core.architecture.network import Network
@@ -235,7 +235,7 @@ class Flat:
 def rung(width: int, accelerator: Accelerator, devices: int | None) -> Rung | None:
     """The estimate of a rung on so many devices, or the fewest that fit; None where none do."""
     request = EstimateRequest(model=SizeModel(kind="size", parameters=1))
-    job = training.described(network(width), request, accelerator, Ledger())
+    job = described(network(width), request, accelerator, Ledger())
     if admission_of_states(job.question, devices or most_devices(job.question)) == DOES_NOT_FIT:
         return None
     tried = tuple(name for name in job.recomputations if name != _NOTHING_LESS)
