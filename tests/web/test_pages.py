@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -13,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from service.core.quality_evidence import Task
 from tests.web.browsing import go, opened, text
 
 CONFIG = Path(__file__).parents[1] / "data/truth/configs/llama3_2_1b.json"
@@ -144,3 +146,34 @@ def test_dark_mode_and_a_phone_leave_nothing_outside_the_screen(
         assert dark == (red < 128)
     finally:
         driver.quit()
+
+
+def test_smaller_models_are_compared_for_a_traffic(
+    browser: webdriver.Chrome, server_url: str
+) -> None:
+    request = {
+        "model": {"kind": "catalog", "name": "llama-3.1-70b"},
+        "workload": {"kind": "inference", "prompt_tokens": 1000, "output_tokens": 300},
+        "hardware": {"accelerator": "h100-sxm"},
+        "pricing": {"usd_per_device_hour": 2.5},
+    }
+    go(browser, link(server_url, request))
+    text(browser, ".verdict")
+    rate = browser.find_element(By.ID, "alternatives-rate")
+    rate.clear()
+    rate.send_keys("4", Keys.ENTER)
+    found = "form.inner + div"
+    WebDriverWait(browser, 60).until(
+        lambda d: "llama-3.1-8b" in d.find_element(By.CSS_SELECTOR, found).text
+    )
+    shown = browser.find_element(By.CSS_SELECTOR, found).text
+    assert "the model in use" in shown
+    assert "What to measure next" in shown
+    assert "published findings on quality" in shown
+
+
+def test_the_page_offers_every_task(browser: webdriver.Chrome, server_url: str) -> None:
+    go(browser, link(server_url, TOO_LARGE | {"workload": {"kind": "inference"}}))
+    text(browser, ".verdict")
+    options = browser.find_elements(By.CSS_SELECTOR, "#alternatives-task option")
+    assert {option.get_attribute("textContent") for option in options} == set(get_args(Task))

@@ -1,6 +1,8 @@
 // The page: a form that becomes a request, an answer that appears as one looks for it.
 
+import { offer } from "./alternatives.js";
 import { names, post, Problem } from "./api.js";
+import { card, figures, made } from "./elements.js";
 import * as plots from "./plots.js";
 import { bytes, count, flops, kilograms, kilowattHours, percent, plain, seconds, usd } from "./units.js";
 
@@ -77,31 +79,6 @@ function merge(target, patch) {
   return merged;
 }
 
-function made(tag, attributes = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), attributes);
-  element.append(...children);
-  return element;
-}
-
-function card(title) {
-  const element = made("section");
-  element.append(made("h2", { textContent: title }));
-  $("answer").append(element);
-  return element;
-}
-
-function figures(parent, rows) {
-  const list = made("dl", { className: "figures" });
-  for (const [name, found, unit] of rows) {
-    if (found === null || found === undefined) continue;
-    const predicted = typeof found === "object";
-    const text = made("dd", { textContent: unit(predicted ? found.value : found) });
-    if (predicted) text.append(made("small", { textContent: `${unit(found.low)} to ${unit(found.high)}` }));
-    list.append(made("div", {}, made("dt", { textContent: name }), text));
-  }
-  parent.append(list);
-}
-
 const VERDICTS = { fits: "It fits", at_risk: "At risk: the interval straddles the limit", does_not_fit: "It does not fit" };
 
 function showVerdict(answer) {
@@ -163,6 +140,7 @@ function showServing(answer) {
     ["USD a million output tokens", found.usd_per_million_output_tokens, plain],
     ["Joules an output token", found.joules_per_output_token, plain],
   ]);
+  offer(card("Would something smaller do?"), request, found);
 }
 
 function showCarbon(answer) {

@@ -1,0 +1,74 @@
+// The model in use beside smaller and quantised ones, for a traffic that one states.
+
+import { post } from "./api.js";
+import { figures, made } from "./elements.js";
+import * as plots from "./plots.js";
+import { kilograms, plain, seconds, usd } from "./units.js";
+
+const TASKS = ["chat", "classification", "extraction", "retrieval", "knowledge", "reasoning", "code", "instruction-following", "agentic", "language-modelling", "vision"];
+const FITS = { fits: "fits", at_risk: "at risk", does_not_fit: "does not fit" };
+
+function field(name, label, control) {
+  control.id = `alternatives-${name}`;
+  return made("div", {}, made("label", { htmlFor: control.id, textContent: label }), control);
+}
+
+export function offer(part, request, served) {
+  const rate = made("input", { inputMode: "decimal", value: plain(served.requests_per_second.value).replaceAll(",", "") });
+  const limit = made("input", { inputMode: "decimal", placeholder: "none" });
+  const task = made("select", {}, ...TASKS.map((name) => made("option", { textContent: name })));
+  const compare = made("button", { type: "submit", textContent: "Compare" });
+  const form = made("form", { className: "inner" },
+    made("div", { className: "pair" }, field("rate", "Requests a second", rate), field("limit", "Seconds between tokens, at most", limit), field("task", "Task", task)),
+    made("div", { className: "row" }, compare));
+  const shown = made("div", { tabIndex: -1 });
+  shown.setAttribute("aria-live", "polite");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    shown.replaceChildren(made("p", { className: "busy", textContent: "Comparing …" }));
+    post("/alternatives", question(request, Number(rate.value), Number(limit.value), task.value))
+      .then((answer) => show(shown, answer))
+      .catch((error) => shown.replaceChildren(made("p", { className: "does_not_fit", role: "alert", textContent: error.message })));
+  });
+  part.append(made("p", { textContent: "The same model in fewer bits, smaller ones of its family, adapters and a cascade, each sized for this traffic. Of their quality only what was measured is said." }), form, shown);
+}
+
+function question(request, rate, limit, task) {
+  const { layout, ...rest } = request;
+  const { prompt_tokens, output_tokens } = request.workload;
+  const traffic = { requests_per_second: rate, prompt_tokens: prompt_tokens && { mean: prompt_tokens }, output_tokens: output_tokens && { mean: output_tokens } };
+  return { request: rest, traffic, task, ...(limit > 0 ? { latency: { seconds_per_token: limit } } : {}) };
+}
+
+const known = (found, unit) => found === null || found === undefined ? "unknown" : unit(found);
+
+function quality(option) {
+  if (!option.how.length && option.payback_months === null) return "the model in use";
+  return option.quality.measured_on_task ? "measured on this task" : "measure this";
+}
+
+function show(part, answer) {
+  const rows = answer.options.map((o) => [
+    o.pareto ? `${o.name} *` : o.name, FITS[o.fit], o.devices ?? "", known(o.usd_per_month, usd), known(o.kgco2e_per_month?.value, kilograms),
+    known(o.decode_seconds_per_token?.value, seconds), quality(o),
+  ]);
+  const table = plots.table(["", "fit", "devices", "money a month", "carbon a month", "a token", "quality"], rows);
+  table.open = true;
+  table.querySelector("summary").textContent = `${rows.length} options side by side; * no other is as cheap, as clean and as fast`;
+  part.replaceChildren(table);
+  if (answer.experiment) {
+    part.append(made("h3", { textContent: "What to measure next" }), made("p", { textContent: `${answer.experiment.candidate}: ${answer.experiment.why}. ${plain(answer.experiment.requests)} requests cost ${usd(answer.experiment.usd)}.` }));
+  }
+  const beside = answer.beside.map((pair) => made("li", { textContent: `Before ${pair.smaller}, try ${pair.larger}: about the same bytes` }));
+  if (beside.length) part.append(made("ul", {}, ...beside));
+  part.append(evidence(answer));
+  const full = answer.diminishing[0];
+  part.append(made("h3", { textContent: "What half and a quarter of the size would lose" }));
+  figures(part, answer.diminishing.map((rung) => [`${plain(rung.factor)} of the size: nats a token more, ${plain(rung.usd_per_million_output_tokens.value / full.usd_per_million_output_tokens.value)} of the price`, rung.loss_added, plain]));
+}
+
+function evidence(answer) {
+  const findings = new Map(answer.options.flatMap((o) => o.quality.findings).map((f) => [f.id, f]));
+  const items = [...findings.values()].map((f) => made("li", { textContent: `${f.finding} (${f.source}; ${f.limits})` }));
+  return made("details", {}, made("summary", { textContent: `${items.length} published findings on quality` }), made("ul", {}, ...items));
+}
