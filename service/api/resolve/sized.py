@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -109,17 +110,16 @@ def between(size: Number, read: Callable[[int], float]) -> Number:
 
 
 def _column(column: FloatArray, read: Callable[[int], float]) -> FloatArray:
-    """The same for a column of sizes: only the rungs round them are read."""
+    """The same for a column of sizes: of the rungs round them those up to the first 0 are read."""
     known = sizes()
     first = max(bisect_right(known, float(column.min())) - 1, 0)
     last = min(bisect_right(known, float(column.max())), len(known) - 1)
-    values = np.array([read(width) for width in WIDTHS[first : last + 1]])
-    fit = int(np.argmin(values > 0.0)) if not values.all() else len(values)
-    if not fit:
+    values = list(takewhile(bool, map(read, WIDTHS[first : last + 1])))
+    if not values:
         return np.zeros_like(column)
-    rungs = np.array(known[first : first + fit])
-    line: FloatArray = np.exp(np.interp(np.log(column), np.log(rungs), np.log(values[:fit])))
-    return np.where((column > rungs[-1]) & (fit < len(values)), 0.0, line)
+    rungs = np.array(known[first : first + len(values)])
+    line: FloatArray = np.exp(np.interp(np.log(column), np.log(rungs), np.log(values)))
+    return np.where((column > rungs[-1]) & (first + len(values) <= last), 0.0, line)
 
 
 class Rung(NamedTuple):
