@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.core.architecture.network import Network, Placed
 from service.core.architecture.operators import Attention, Embedding, Linear, Scan
@@ -118,12 +118,11 @@ class WorkTable:
         return work._replace(attention=attention)
 
 
-@dataclass
-class _Sum:
+class _Sum(NamedTuple):
     fixed: dict[str, float]
     linear: dict[str, float]
     square: dict[str, float]
-    windowed: dict[float, float]
+    windowed: dict[Any, float]
 
     def add(self, field: str, amount: Polynomial, times: float = 1.0) -> None:
         for target, part in zip((self.fixed, self.linear, self.square), amount, strict=True):
@@ -133,6 +132,11 @@ class _Sum:
     def constant(self, field: str, amount: float) -> None:
         self.fixed[field] = self.fixed.get(field, 0.0) + amount
 
+    def add_all(self, other: _Sum, times: int) -> None:
+        for mine, theirs in zip(self, other, strict=True):
+            for field, amount in theirs.items():
+                mine[field] = mine.get(field, 0.0) + amount * times
+
 
 @lru_cache(maxsize=512)
 def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0) -> WorkTable:
@@ -141,10 +145,7 @@ def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0)
     choice = Choice(kernels, formats(kernels))
     tied_copy = pipeline > 1 and stage == pipeline - 1
     for leaf, count in network.together(pipeline, stage):
-        _add_products(total, leaf, count, choice)
-        _add_traffic(total, leaf, count, choice)
-        _add_payloads(total, leaf, count, choice)
-        _add_weights(total, leaf, count, choice, tied_copy)
+        total.add_all(_once(leaf, choice, tied_copy and leaf.first_layer is None), count)
     total.add(
         "boundary_payload", Polynomial(0.0, 2.0 * choice.formats.residual * network.hidden_size)
     )
@@ -157,19 +158,30 @@ def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0)
     )
 
 
+@lru_cache(maxsize=2048)
+def _once(leaf: Placed, choice: Choice, tied_copy: bool) -> _Sum:
+    """The work of one leaf, the same on every stage; `tied_copy`: it holds a copy of its alias."""
+    total = _Sum({}, {}, {}, {})
+    _add_products(total, leaf, choice)
+    _add_traffic(total, leaf, choice)
+    _add_payloads(total, leaf, choice)
+    _add_weights(total, leaf, choice, tied_copy)
+    return total
+
+
 def _again(leaf: Placed, kernels: Kernels) -> float:
     """Forward passes that recomputation adds."""
     return kernels.recomputed if leaf.first_layer is not None else 0.0
 
 
-def _add_products(total: _Sum, leaf: Placed, count: int, choice: Choice) -> None:
+def _add_products(total: _Sum, leaf: Placed, choice: Choice) -> None:
     kernels = choice.kernels
     if isinstance(leaf.operator, Attention):
-        _add_attention(total, leaf, count, choice)
+        _add_attention(total, leaf, choice)
         return
     passes = (2.0 if leaf.frozen else 3.0) + _again(leaf, kernels)
     each = leaf.operator.flops() * _penalty(leaf, choice)
-    total.add(_kind(leaf), leaf.stream.positions().scaled(each * leaf.uses * count * passes))
+    total.add(_kind(leaf), leaf.stream.positions().scaled(each * leaf.uses * passes))
 
 
 def _penalty(leaf: Placed, choice: Choice) -> float:
@@ -198,7 +210,7 @@ def _kind(leaf: Placed) -> str:
     return "product_key_value" if operator.key_value_heads else "product_tensor"
 
 
-def _add_attention(total: _Sum, leaf: Placed, count: int, choice: Choice) -> None:
+def _add_attention(total: _Sum, leaf: Placed, choice: Choice) -> None:
     operator, kernels = leaf.operator, choice.kernels
     assert isinstance(operator, Attention)
     eager = kernels.attention == "eager"
@@ -208,32 +220,32 @@ def _add_attention(total: _Sum, leaf: Placed, count: int, choice: Choice) -> Non
     else:
         passes = 1.0 + FLASH_BACKWARD + again
     passes *= MISALIGNED_HEADS if eager and not _fills(operator.key_dim, choice) else 1.0
-    flops = attention_flops(leaf).scaled(count * passes)
+    flops = attention_flops(leaf).scaled(passes)
     if eager or not operator.causal:
         total.add("attention", flops)
     elif operator.window is None:
         total.add("attention", flops.scaled(0.5))
     else:
-        per_pair = operator.pair_flops() * leaf.uses * count * passes
+        per_pair = operator.pair_flops() * leaf.uses * passes
         total.windowed[operator.window] = total.windowed.get(operator.window, 0.0) + per_pair
 
 
-def _add_traffic(total: _Sum, leaf: Placed, count: int, choice: Choice) -> None:
+def _add_traffic(total: _Sum, leaf: Placed, choice: Choice) -> None:
     passes = moved(leaf, choice)
     if passes is NOTHING:
         return
     amount = _all_passes(leaf, passes, choice.kernels)
-    positions = leaf.stream.positions().scaled(leaf.uses * count)
+    positions = leaf.stream.positions().scaled(leaf.uses)
     expert = leaf.routing is not None
     total.add("io_expert" if expert else "io_tensor", positions, amount.io_tensor)
     total.add("io_expert_whole" if expert else "io_whole", positions, amount.io_whole)
     total.add("element_expert" if expert else "element_tensor", positions, amount.tensor)
     total.add("element_expert_whole" if expert else "element_whole", positions, amount.whole)
     repeats = leaf.uses / leaf.routing.active if leaf.routing else leaf.uses
-    total.constant("kernels", amount.kernels * repeats * count)
+    total.constant("kernels", amount.kernels * repeats)
     if amount.pair and isinstance(leaf.operator, Attention):
         keys = leaf.operator.keys or leaf.stream
-        total.add("pairs", leaf.stream.pairs(keys).scaled(leaf.uses * count * amount.pair))
+        total.add("pairs", leaf.stream.pairs(keys).scaled(leaf.uses * amount.pair))
 
 
 def _all_passes(leaf: Placed, passes: Passes, kernels: Kernels) -> Moved:
@@ -244,37 +256,37 @@ def _all_passes(leaf: Placed, passes: Passes, kernels: Kernels) -> Moved:
     return amount
 
 
-def _add_payloads(total: _Sum, leaf: Placed, count: int, choice: Choice) -> None:
+def _add_payloads(total: _Sum, leaf: Placed, choice: Choice) -> None:
     operator, element = leaf.operator, choice.formats.compute
     passes = 2.0 + _again(leaf, choice.kernels)
-    positions = leaf.stream.positions().scaled(leaf.uses * count * element)
+    positions = leaf.stream.positions().scaled(leaf.uses * element)
     if isinstance(operator, Attention):
         width = operator.key_value_heads * (operator.key_dim + operator.value_dim)
         total.add("context_payload", positions, width * (1.0 + passes))
     elif isinstance(operator, Embedding) and operator.input:
         total.add("tensor_payload", positions, float(operator.width))
-        total.constant("tensor_calls", 1.0 * count)
+        total.constant("tensor_calls", 1.0)
     elif isinstance(operator, Linear) and operator.head:
         total.add("tensor_payload", positions, float(operator.inputs))
-        total.constant("tensor_calls", 3.0 * count)
+        total.constant("tensor_calls", 3.0)
     elif isinstance(operator, Linear) and operator.split == "row":
         kind = "expert" if leaf.routing else "tensor"
         ways = 2.0 if leaf.routing else 1.0
         total.add(f"{kind}_payload", positions, ways * passes * operator.outputs)
-        total.constant(f"{kind}_calls", ways * passes * count)
+        total.constant(f"{kind}_calls", ways * passes)
 
 
-def _add_weights(total: _Sum, leaf: Placed, count: int, choice: Choice, tied_copy: bool) -> None:
+def _add_weights(total: _Sum, leaf: Placed, choice: Choice, tied_copy: bool) -> None:
     widths = choice.formats
     reads = 2.0 + _again(leaf, choice.kernels)
     for weight in leaf.weights():
         kind = "expert" if leaf.routing else "whole" if weight.split == "whole" else "tensor"
-        elements = float(weight.elements * leaf.weight_copies * count)
+        elements = float(weight.elements * leaf.weight_copies)
         if not isinstance(leaf.operator, Embedding):
             gradient = 0.0 if leaf.frozen else 2.0 * widths.gradient
             each = reads * widths.product_input + gradient
             total.constant(f"weight_{kind}", each * elements)
-        copied = tied_copy and leaf.first_layer is None and not leaf.reused
+        copied = tied_copy and not leaf.reused
         if weight.alias and not copied:
             continue
         total.constant(f"held_{kind}", elements)
