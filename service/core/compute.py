@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Linear, Scan
 from service.core.architecture.polynomial import TOKENS, ZERO, Polynomial
+from service.core.architecture.tree import Placed
 from service.core.numeric import Number, minimum
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Dropout, Linear, Operator, Parameter, Split
+from service.core.architecture.tree import Block
 
 ALL_LINEAR = "all-linear"
 """Adapts each product except the head, as PEFT's option of that name."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Embedding, Linear, Weight
+from service.core.architecture.tree import Placed
 
 
 class BlockType(NamedTuple):

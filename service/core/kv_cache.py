@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Scan
+from service.core.architecture.tree import Placed
 from service.core.numeric import Number, ceil, minimum
 
 BLOCK_TOKENS = 16

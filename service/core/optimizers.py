@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from service.core.architecture.network import Placed
 from service.core.architecture.operators import Embedding, Linear, Weight
+from service.core.architecture.tree import Placed
 from service.core.formats import Formats
 
 OPTIMIZERS = ("adamw", "adamw-8bit", "adafactor", "lion", "muon", "sgd", "sgd-momentum")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding
+from service.core.architecture.tree import Placed
 from service.core.numeric import Number, minimum
 
 

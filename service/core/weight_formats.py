@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from service.core import gguf
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear, Weight
 from service.core.architecture.quantization import Quantization
+from service.core.architecture.tree import Placed
 
 Size = Callable[[int, int], float]
 """(rows, columns) of a matrix -> stored bytes."""

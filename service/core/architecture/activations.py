@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from service.core.architecture.modules import LLAMA_LINE, Traits
-from service.core.architecture.network import Placed
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -34,6 +33,7 @@ from service.core.architecture.operators import (
     Split,
 )
 from service.core.architecture.scans import WRITTEN_OUT
+from service.core.architecture.tree import Placed
 from service.core.formats import Formats
 from service.core.parallelism import Kernels
 

@@ -10,7 +10,6 @@ from service.core.architecture.activations import (
     scan_bytes,
     softmax_is_wide,
 )
-from service.core.architecture.network import Placed
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -19,6 +18,7 @@ from service.core.architecture.operators import (
     Norm,
     Scan,
 )
+from service.core.architecture.tree import Placed
 
 
 def working(leaf: Placed, context: Context, hidden: float) -> Kept:

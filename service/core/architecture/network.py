@@ -1,94 +1,23 @@
-"""A network as a tree of operators, and the walk that every fold is built on.
-
-A `Block` holds operators and blocks in the order in which data passes through them. It may be
-repeated, share its weights among the repeats, run on a stream of its own, be routed (a mixture of
-experts), and be a `layer`: the unit of pipeline stages and of recomputation.
-"""
+"""A whole network: its leaves, layers and stages, folded out of its tree once."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
 
-from service.core.architecture.operators import Attention, Embedding, Linear, Operator, Weight
-from service.core.architecture.polynomial import TOKENS, Stream
+from service.core.architecture.operators import Attention, Embedding, Linear
 from service.core.architecture.quantization import Quantization
-
-
-@dataclass(frozen=True)
-class Routing:
-    """A mixture of experts: `count` copies of the block hold weights, `active` work a position."""
-
-    count: int
-    active: float
-
-
-@dataclass(frozen=True)
-class Block:
-    """A node of the tree."""
-
-    name: str
-    children: tuple[Block | Operator, ...]
-    repeat: int = 1
-    shared: bool = False
-    """The repeats use one set of weights (ALBERT, Zamba's attention)."""
-    stream: Stream | None = None
-    """The positions that this block runs on; inherited when None."""
-    routing: Routing | None = None
-    layer: bool = False
-    """A transformer layer or residual block: the unit of pipelines and recomputation."""
-    frozen: bool = False
-    """Weights that are not trained."""
-    reused: bool = False
-    """Its weights are counted where the block first stands (a shared block used again)."""
-    alias: bool = False
-    """Reused, and built as tensors of its own that are tied to those of the first block."""
-
-
-class Placed(NamedTuple):
-    """A leaf with all that its place in the tree says of it."""
-
-    operator: Operator
-    path: tuple[str, ...]
-    stream: Stream
-    weight_copies: int
-    """How many sets of its weights the network holds (layers x experts)."""
-    uses: float
-    """How often it runs in one forward pass for each position (layers x active experts)."""
-    routing: Routing | None
-    frozen: bool
-    first_layer: int | None
-    """Index of the first layer that holds it, None outside the layers."""
-    layer_count: int
-    """How many layers hold it (the repeats)."""
-    reused: bool = False
-    alias: bool = False
-
-    @property
-    def component(self) -> str:
-        """The name of the innermost block around it: attention, mlp, experts, embedding ..."""
-        return self.path[-1]
-
-    def weights(self) -> tuple[Weight, ...]:
-        """Its weight tensors; aliases where an earlier use already counts them."""
-        weights = self.operator.weights()
-        if not self.reused and not self.alias:
-            return weights
-        return tuple(replace(weight, alias=True) for weight in weights)
-
-
-@dataclass(frozen=True)
-class LayerGroup:
-    """Consecutive equal layers: the leaves of one of them, and how many there are."""
-
-    leaves: tuple[Placed, ...]
-    """One and the same object in all groups of equal layers, as they stand in the first."""
-    count: int
-    first: int
-    shared: bool
+from service.core.architecture.tree import (
+    Block,
+    LayerGroup,
+    Place,
+    Placed,
+    Run,
+    layer_groups,
+    leaves_of,
+    walk,
+)
 
 
 @dataclass(frozen=True)
@@ -131,11 +60,11 @@ class Network:
         return self._walked()
 
     def _walked(self) -> tuple[Placed, ...]:
-        return tuple(leaf for part in self._parts for leaf in _leaves(part))
+        return tuple(leaf for part in self._parts for leaf in leaves_of(part))
 
     @cached_property
-    def _parts(self) -> tuple[Placed | _Run, ...]:
-        return tuple(_walk(self.root, _Place([0])))
+    def _parts(self) -> tuple[Placed | Run, ...]:
+        return tuple(walk(self.root, Place([0])))
 
     def layer_groups(self) -> tuple[LayerGroup, ...]:
         """The layers in order, as runs of equal ones. Leaves are those of ONE layer."""
@@ -143,7 +72,7 @@ class Network:
 
     @cached_property
     def _groups(self) -> tuple[LayerGroup, ...]:
-        return tuple(_groups(part for part in self._parts if isinstance(part, _Run)))
+        return tuple(layer_groups(part for part in self._parts if isinstance(part, Run)))
 
     def outside_layers(self) -> tuple[Placed, ...]:
         """Leaves that stand in no layer: embeddings, final norm, head."""
@@ -220,7 +149,7 @@ class Network:
         return tuple(group.first for group in self._groups)
 
     def _ends(self) -> tuple[tuple[Placed, ...], tuple[Placed, ...]]:
-        layers = [place for place, part in enumerate(self._parts) if isinstance(part, _Run)]
+        layers = [place for place, part in enumerate(self._parts) if isinstance(part, Run)]
         first = layers[0] if layers else len(self._parts)
         before, after = self._parts[:first], self._parts[first:]
         return (
@@ -274,119 +203,3 @@ _FEW_PARTS = 256
 """Of a network whose leaves are kept; those of a longer one take megabytes."""
 _ANY_WAYS = 1 << 30
 """More than any layout divides by."""
-
-
-class _Place(NamedTuple):
-    counter: list[int]
-    """One number: the layers met so far."""
-    path: tuple[str, ...] = ()
-    stream: Stream = TOKENS
-    weight_copies: int = 1
-    uses: float = 1.0
-    routing: Routing | None = None
-    frozen: bool = False
-    reused: bool = False
-    alias: bool = False
-    layer: int | None = None
-    layer_count: int = 1
-
-
-class _Run(NamedTuple):
-    """Equal layers after one another, and where they stand."""
-
-    block: Block
-    place: _Place
-
-
-def _walk(block: Block, place: _Place) -> Iterator[Placed | _Run]:
-    if not block.repeat:
-        return
-    if block.repeat > 1 and not block.layer and _holds_layers(block):
-        for index in range(block.repeat):
-            reused = block.reused or (block.shared and index > 0)
-            yield from _walk(replace(block, repeat=1, reused=reused), place)
-        return
-    inner = _enter(block, place)
-    if block.layer:
-        yield _Run(block, inner)
-    else:
-        yield from _inside(block, inner)
-
-
-def _inside(block: Block, place: _Place) -> Iterator[Placed | _Run]:
-    for child in block.children:
-        if isinstance(child, Block):
-            yield from _walk(child, place)
-        else:
-            yield Placed(
-                child,
-                place.path,
-                place.stream,
-                place.weight_copies,
-                place.uses,
-                place.routing,
-                place.frozen,
-                place.layer,
-                place.layer_count,
-                place.reused,
-                place.alias,
-            )
-
-
-def _leaves(part: Placed | _Run) -> Iterator[Placed]:
-    if isinstance(part, Placed):
-        yield part
-    else:
-        for inner in _inside(part.block, part.place):
-            yield from _leaves(inner)
-
-
-def _holds_layers(block: Block) -> bool:
-    children = (child for child in block.children if isinstance(child, Block))
-    return any(child.layer or _holds_layers(child) for child in children)
-
-
-def _enter(block: Block, place: _Place) -> _Place:
-    routing = block.routing
-    held = (1 if block.shared else block.repeat) * (routing.count if routing else 1)
-    used = block.repeat * (routing.active if routing else 1.0)
-    layer, layer_count = place.layer, place.layer_count
-    if block.layer:
-        layer, layer_count = place.counter[0], block.repeat
-        place.counter[0] += block.repeat
-    return _Place(
-        place.counter,
-        path=(*place.path, block.name),
-        stream=block.stream or place.stream,
-        weight_copies=place.weight_copies * held,
-        uses=place.uses * used,
-        routing=routing or place.routing,
-        frozen=place.frozen or block.frozen,
-        reused=place.reused or block.reused,
-        alias=place.alias or block.alias,
-        layer=layer,
-        layer_count=layer_count,
-    )
-
-
-def _groups(runs: Iterable[_Run]) -> Iterator[LayerGroup]:
-    """Runs are alike where one layer of each has the same content; most share it as objects."""
-    by_identity: dict[tuple[Any, ...], tuple[Placed, ...]] = {}
-    by_content: dict[tuple[Placed, ...], tuple[Placed, ...]] = {}
-    for run in runs:
-        block, first = run.block, run.place.layer or 0
-        shared = block.shared and block.repeat > 1
-        place = _of_one(run, shared)
-        content = (*map(id, block.children), *place._replace(layer=None)[1:])
-        if shared or content not in by_identity:
-            leaves = tuple(_leaves(_Run(block, place)))
-            anywhere = tuple(leaf._replace(first_layer=None) for leaf in leaves)
-            by_identity[content] = leaves if shared else by_content.setdefault(anywhere, leaves)
-        yield LayerGroup(by_identity[content], block.repeat, first, shared)
-
-
-def _of_one(run: _Run, shared: bool) -> _Place:
-    """The place of one of the layers."""
-    place, count = run.place, run.block.repeat
-    copies = place.weight_copies if shared else place.weight_copies // count
-    return place._replace(weight_copies=copies, uses=place.uses / count, layer_count=1)

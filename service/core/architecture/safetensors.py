@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.architecture.families.config import LIMITS, Config, ConfigError
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Operator, Parameter, Split
+from service.core.architecture.tree import Block
 
 BITS: Mapping[str, int] = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from operator import add
 from typing import Any, NamedTuple
 
-from service.core.architecture.network import Placed
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -31,6 +30,7 @@ from service.core.architecture.operators import (
     Scan,
     Split,
 )
+from service.core.architecture.tree import Placed
 from service.core.formats import Formats
 from service.core.parallelism import Kernels
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from service.core.architecture.activations import Context
 from service.core.architecture.gradients import working
-from service.core.architecture.network import Placed
 from service.core.architecture.operators import Activation, Convolution
+from service.core.architecture.tree import Placed
 from service.core.memory.calibration import coefficients, folded
 from service.core.memory.saved import Saved, entered, layer_input, placed, traced
 from service.core.memory.states import (

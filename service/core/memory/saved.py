@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from service.core.architecture.activations import Context, Flow, Kept, kept
-from service.core.architecture.network import Placed
 from service.core.architecture.operators import Activation, Attention, Convolution, Linear, Norm
 from service.core.architecture.polynomial import ZERO, Polynomial
+from service.core.architecture.tree import Placed
 from service.core.numeric import Number, minimum, where
 from service.core.parallelism import Layout
 

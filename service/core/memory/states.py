@@ -6,8 +6,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Weight
+from service.core.architecture.tree import Placed
 from service.core.finetuning import HEAD_TOO
 from service.core.formats import Formats
 from service.core.memory.saved import Shares

@@ -7,8 +7,9 @@ from functools import lru_cache
 
 from service.core.architecture.activations import Context
 from service.core.architecture.modules import Traits, traits
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear
+from service.core.architecture.tree import Placed
 from service.core.formats import formats
 from service.core.memory import saved, states
 from service.core.memory.calibration import coefficients, folded

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from service.core import kv_cache
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Linear
 from service.core.architecture.polynomial import ZERO, Polynomial
 from service.core.architecture.traffic import Choice, moved
+from service.core.architecture.tree import Placed
 from service.core.compute import Pairs, attention_flops
 from service.core.formats import formats
 from service.core.numeric import Number, minimum

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from service.core.architecture.network import Network, Placed
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Embedding, Linear, Scan
 from service.core.architecture.polynomial import Polynomial
 from service.core.architecture.traffic import NOTHING, Choice, Moved, Passes, moved
+from service.core.architecture.tree import Placed
 from service.core.compute import attention_flops, windowed_pairs
 from service.core.formats import formats
 from service.core.numeric import Number

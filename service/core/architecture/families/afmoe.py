@@ -13,8 +13,9 @@ from service.core.architecture.families.dense import biased, every, swiglu, wind
 from service.core.architecture.families.experts import after, experts, several_shared, sparse
 from service.core.architecture.families.llama import LLAMA
 from service.core.architecture.families.trunk import read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Norm, Parameter
+from service.core.architecture.tree import Block
 
 AFMOE = LLAMA | {
     "vocab_size": 200192,

@@ -14,9 +14,10 @@ from service.core.architecture.families.llama import LLAMA
 from service.core.architecture.families.multimodal import crossed, decoder, joined, part
 from service.core.architecture.families.towers import tower
 from service.core.architecture.families.trunk import read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Linear, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 ARIA = LLAMA | {
     "intermediate_size": 4096,

@@ -18,7 +18,7 @@ from service.core.architecture.families.decoder import Children
 from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.pictures import stages
 from service.core.architecture.families.trunk import labels, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
@@ -28,6 +28,7 @@ from service.core.architecture.operators import (
     Parameter,
 )
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 SAMPLES = 160_000
 

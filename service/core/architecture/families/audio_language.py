@@ -10,9 +10,10 @@ from service.core.architecture.families.bart import WHISPER, audio_tower
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.multimodal import decoder, joined, part, two_linear
 from service.core.architecture.families.trunk import agree, read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 VOXTRAL_TEXT = {
     "model_type": "llama",

@@ -19,8 +19,8 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.trunk import probability, refuse, unmasked
-from service.core.architecture.network import Block
 from service.core.architecture.operators import Activation, Convolution, Linear, Norm, Parameter
+from service.core.architecture.tree import Block
 
 
 def _shape(config: Config, **changes: Any) -> AttentionShape:

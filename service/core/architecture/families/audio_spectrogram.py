@@ -19,9 +19,10 @@ from service.core.architecture.families.vision_transformer import (
     placed,
     vision_layer,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Convolution, Linear, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 SPECTROGRAM = VIT | {
     "frequency_stride": 10,

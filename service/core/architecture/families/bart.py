@@ -24,7 +24,7 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.trunk import head_width, labels, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
@@ -34,6 +34,7 @@ from service.core.architecture.operators import (
     Split,
 )
 from service.core.architecture.polynomial import TOKENS, Stream, fixed
+from service.core.architecture.tree import Block
 
 BART = {
     "vocab_size": 50265,

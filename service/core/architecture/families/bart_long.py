@@ -20,9 +20,10 @@ from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import Children, dropped, layer
 from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.trunk import probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Embedding, Linear, Operator
 from service.core.architecture.polynomial import TOKENS
+from service.core.architecture.tree import Block
 
 PEGASUS_X = BART | {
     "vocab_size": 96103,

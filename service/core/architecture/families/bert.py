@@ -28,8 +28,9 @@ from service.core.architecture.families.encoder import (
     stack,
 )
 from service.core.architecture.families.trunk import labels, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Embedding, Linear, Operator
+from service.core.architecture.tree import Block
 
 ROBERTA = BERT | {"vocab_size": 50265, "max_position_embeddings": 512, "type_vocab_size": 2}
 

@@ -24,8 +24,9 @@ from service.core.architecture.families.encoder import (
     stack,
 )
 from service.core.architecture.families.trunk import labels, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Linear, Operator, Parameter, Split
+from service.core.architecture.tree import Block
 
 NYSTROMFORMER = BERT | {
     "vocab_size": 30000,

@@ -25,7 +25,7 @@ from service.core.architecture.families.encoder import (
     stack,
 )
 from service.core.architecture.families.trunk import probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -36,6 +36,7 @@ from service.core.architecture.operators import (
     Rotary,
     Split,
 )
+from service.core.architecture.tree import Block
 
 MPNET = BERT | {"vocab_size": 30527, "relative_attention_num_buckets": 32, "type_vocab_size": 0}
 

@@ -24,7 +24,8 @@ from service.core.architecture.families.encoder import (
     stack,
 )
 from service.core.architecture.families.trunk import read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
+from service.core.architecture.tree import Block
 
 MEGATRON = BERT | {
     "vocab_size": 29056,

@@ -25,7 +25,7 @@ from service.core.architecture.families.encoder import (
     stack,
 )
 from service.core.architecture.families.trunk import agree, labels, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -36,6 +36,7 @@ from service.core.architecture.operators import (
     Parameter,
     Split,
 )
+from service.core.architecture.tree import Block
 
 SQUEEZE = BERT | {
     "embedding_size": 768,

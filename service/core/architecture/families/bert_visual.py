@@ -25,9 +25,10 @@ from service.core.architecture.families.encoder import (
 )
 from service.core.architecture.families.trunk import labels, read, refuse
 from service.core.architecture.families.vision_transformer import patch_projection, patches
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear, Operator, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 VISUAL = BERT | {"visual_embedding_dim": 512}
 

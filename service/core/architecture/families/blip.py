@@ -21,9 +21,10 @@ from service.core.architecture.families.encoder import (
 )
 from service.core.architecture.families.trunk import head_width, probability, read, ties, unmasked
 from service.core.architecture.families.vision_transformer import patch_projection, patches
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 BLIP_TEXT = BERT | {
     "vocab_size": 30524,

@@ -20,7 +20,7 @@ from service.core.architecture.families.encoder import (
     pooler,
 )
 from service.core.architecture.families.trunk import labels, probability, read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -29,6 +29,7 @@ from service.core.architecture.operators import (
     Operator,
 )
 from service.core.architecture.polynomial import Stream
+from service.core.architecture.tree import Block
 
 CANINE = BERT | {
     "max_position_embeddings": 16384,

@@ -18,9 +18,10 @@ from service.core.architecture.families.vision_transformer import (
     patches,
     vision_layer,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear, Operator, Parameter, Split
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 CLIP_TEXT = {
     "vocab_size": 49408,

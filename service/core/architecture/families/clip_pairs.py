@@ -20,9 +20,10 @@ from service.core.architecture.families.encoder import (
     on_top,
 )
 from service.core.architecture.families.trunk import read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 ALTCLIP_TEXT = BERT | {
     "vocab_size": 250002,

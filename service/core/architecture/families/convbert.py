@@ -20,7 +20,7 @@ from service.core.architecture.families.encoder import (
     on_top,
 )
 from service.core.architecture.families.trunk import labels, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -29,6 +29,7 @@ from service.core.architecture.operators import (
     Operator,
     Parameter,
 )
+from service.core.architecture.tree import Block
 
 CONVBERT = BERT | {
     "embedding_size": 768,

@@ -27,9 +27,10 @@ from service.core.architecture.families.trunk import (
     runs,
     stored_format,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear, Norm, Split
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 TROCR = {
     "vocab_size": 50265,

@@ -21,7 +21,7 @@ from service.core.architecture.families.encoder import (
     on_top,
 )
 from service.core.architecture.families.trunk import labels, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
@@ -32,6 +32,7 @@ from service.core.architecture.operators import (
     Split,
 )
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 DEBERTA = BERT | {
     "vocab_size": 50265,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from service.core.architecture.network import Block, Routing
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -17,6 +16,7 @@ from service.core.architecture.operators import (
     Split,
 )
 from service.core.architecture.polynomial import Stream
+from service.core.architecture.tree import Block, Routing
 
 Children = tuple[Block | Operator, ...]
 

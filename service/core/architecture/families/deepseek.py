@@ -31,8 +31,9 @@ from service.core.architecture.families.trunk import (
     runs,
     window,
 )
-from service.core.architecture.network import Block, Network, Routing
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Norm
+from service.core.architecture.tree import Block, Routing
 
 V3 = {
     "vocab_size": 129280,

@@ -33,9 +33,10 @@ from service.core.architecture.families.vision_transformer import (
     vision_layer,
     vit_layer,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 DINOV2 = VIT | {"patch_size": 14, "mlp_ratio": 4, "use_swiglu_ffn": False, "use_mask_token": True}
 

@@ -12,8 +12,9 @@ from service.core.architecture.families.decoder import Children
 from service.core.architecture.families.dense import biased, dense, pre_norm, swiglu
 from service.core.architecture.families.llama import LLAMA
 from service.core.architecture.families.trunk import read, refuse, window
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Norm, Parameter
+from service.core.architecture.tree import Block
 
 DOGE = LLAMA | {
     "vocab_size": 32768,

@@ -21,9 +21,10 @@ from service.core.architecture.families.vision_transformer import (
     placed,
     vision_layer,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Convolution, Linear, Operator, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 DPT = VIT | {
     "image_size": 384,

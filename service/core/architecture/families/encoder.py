@@ -24,7 +24,7 @@ from service.core.architecture.families.trunk import (
     stored_format,
     unmasked,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Embedding,
@@ -34,6 +34,7 @@ from service.core.architecture.operators import (
     Parameter,
     Split,
 )
+from service.core.architecture.tree import Block
 
 BERT = {
     "vocab_size": 30522,

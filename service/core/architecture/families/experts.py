@@ -16,8 +16,9 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.dense import Arrange, pre_norm
 from service.core.architecture.families.trunk import causal_lm, kinds, runs
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm
+from service.core.architecture.tree import Block
 
 MOST = 100_000
 """Experts in one layer that a config may ask for."""

@@ -17,8 +17,9 @@ from service.core.architecture.families.dense import (
     windows,
 )
 from service.core.architecture.families.trunk import read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm
+from service.core.architecture.tree import Block
 
 GEMMA = {
     "vocab_size": 256000,

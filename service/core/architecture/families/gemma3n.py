@@ -30,7 +30,7 @@ from service.core.architecture.families.trunk import (
     runs,
     window,
 )
-from service.core.architecture.network import Block, Network, Routing
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -41,6 +41,7 @@ from service.core.architecture.operators import (
     Parameter,
     Split,
 )
+from service.core.architecture.tree import Block, Routing
 
 GEMMA3N = GEMMA3 | {
     "vocab_size": 262400,

@@ -27,8 +27,9 @@ from service.core.architecture.families.trunk import (
     refuse,
     runs,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Norm
+from service.core.architecture.tree import Block
 
 GPT2 = {
     "vocab_size": 50257,

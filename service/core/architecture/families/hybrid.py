@@ -18,8 +18,9 @@ from service.core.architecture.families.mamba import step_rank
 from service.core.architecture.families.mixers import Dual, Selective, mamba, mamba2
 from service.core.architecture.families.mixtral import granite_experts
 from service.core.architecture.families.trunk import FULL, causal_lm, grouped, kinds, read, runs
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm
+from service.core.architecture.tree import Block
 
 LINEAR = "linear_attention"
 JAMBA = LLAMA | {

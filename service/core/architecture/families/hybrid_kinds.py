@@ -33,8 +33,9 @@ from service.core.architecture.families.trunk import (
     refuse,
     runs,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Norm
+from service.core.architecture.tree import Block
 
 LINEAR = "linear_attention"
 NEMOTRON = {

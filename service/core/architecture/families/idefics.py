@@ -11,9 +11,10 @@ from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import AttentionShape, attention, gated_mlp
 from service.core.architecture.families.multimodal import decoder, joined, part
 from service.core.architecture.families.towers import tower
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 PERCEIVER = {
     "hidden_act": "silu",

@@ -17,8 +17,9 @@ from service.core.architecture.families.dense import pre_norm, swiglu
 from service.core.architecture.families.experts import experts, marked, several_shared, sparse
 from service.core.architecture.families.latent import latent, latent_attention
 from service.core.architecture.families.trunk import causal_lm, kinds, read, refuse, runs
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Linear, Norm
+from service.core.architecture.tree import Block
 
 V32 = V3 | {
     "index_topk": 2048,

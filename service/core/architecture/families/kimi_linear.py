@@ -20,8 +20,9 @@ from service.core.architecture.families.trunk import (
     FULL,
     read,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Norm
+from service.core.architecture.tree import Block
 
 KIMI = {
     "vocab_size": 163840,

@@ -20,7 +20,7 @@ from service.core.architecture.families.decoder import (
 from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.multimodal import crossed
 from service.core.architecture.families.trunk import head_width, probability, read, refuse, ties
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -31,6 +31,7 @@ from service.core.architecture.operators import (
     Split,
 )
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 KOSMOS_TEXT = {
     "vocab_size": 65037,

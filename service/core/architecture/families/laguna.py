@@ -23,8 +23,9 @@ from service.core.architecture.families.trunk import (
     runs,
     window,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Norm, Parameter
+from service.core.architecture.tree import Block
 
 LAGUNA = LLAMA | {
     "vocab_size": 100352,

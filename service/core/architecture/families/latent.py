@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.trunk import probability
-from service.core.architecture.network import Block
 from service.core.architecture.operators import Attention, Linear, Norm, Operator, Rotary
+from service.core.architecture.tree import Block
 
 
 @dataclass(frozen=True)

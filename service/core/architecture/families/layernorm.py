@@ -24,8 +24,9 @@ from service.core.architecture.families.dense import (
 )
 from service.core.architecture.families.llama import LLAMA
 from service.core.architecture.families.trunk import filling, grouped, probability, read, window
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm
+from service.core.architecture.tree import Block
 
 OLMO = LLAMA | {"vocab_size": 50304, "sliding_window": 4096}
 

@@ -38,9 +38,10 @@ from service.core.architecture.families.layer_fields import (
     read_stream,
     sizes,
 )
-from service.core.architecture.network import Block, Network, Routing
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Convolution, Embedding, Linear, Norm, Operator, Pool
 from service.core.architecture.polynomial import Stream, fixed
+from service.core.architecture.tree import Block, Routing
 
 _TYPES = {operator: name for name, operator in OPERATORS.items()}
 

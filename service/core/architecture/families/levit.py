@@ -17,7 +17,7 @@ from service.core.architecture.families.pictures import (
     whole_numbers,
 )
 from service.core.architecture.families.trunk import labels, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -27,6 +27,7 @@ from service.core.architecture.operators import (
     Parameter,
 )
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 LEVIT = {
     "image_size": 224,

@@ -26,8 +26,9 @@ from service.core.architecture.families.trunk import (
     runs,
     window,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Linear, Norm, Scan
+from service.core.architecture.tree import Block
 
 LINEAR = "linear_attention"
 QWEN3_5 = LLAMA | {

@@ -22,8 +22,9 @@ from service.core.architecture.families.dense import (
 )
 from service.core.architecture.families.llama import LLAMA
 from service.core.architecture.families.trunk import FULL, SLIDING, grouped, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm, Parameter
+from service.core.architecture.tree import Block
 
 ARCEE = LLAMA | {
     "hidden_size": 2560,

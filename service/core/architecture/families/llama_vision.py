@@ -29,7 +29,7 @@ from service.core.architecture.families.trunk import (
     read,
     runs,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
@@ -39,6 +39,7 @@ from service.core.architecture.operators import (
     Parameter,
 )
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 MLLAMA_VISION = {
     "hidden_size": 1280,

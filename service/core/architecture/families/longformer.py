@@ -23,9 +23,10 @@ from service.core.architecture.families.encoder import (
     pooler,
 )
 from service.core.architecture.families.trunk import labels, probability, read, refuse, runs
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Attention, Embedding, Linear, Operator
 from service.core.architecture.polynomial import TOKENS, Stream
+from service.core.architecture.tree import Block
 
 LED = BART | {
     "max_encoder_position_embeddings": 16384,

@@ -21,8 +21,9 @@ from service.core.architecture.families.trunk import (
     refuse,
     runs,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Linear, Norm, Parameter, Scan
+from service.core.architecture.tree import Block
 
 MAMBA = {
     "vocab_size": 50280,

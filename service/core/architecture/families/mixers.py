@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.core.architecture.families.decoder import Children
-from service.core.architecture.network import Block
 from service.core.architecture.operators import Convolution, Linear, Norm, Operator, Scan
+from service.core.architecture.tree import Block
 
 
 def depthwise(width: int, kernel: int, bias: bool, name: str = "conv1d") -> Convolution:

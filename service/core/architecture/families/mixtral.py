@@ -28,7 +28,7 @@ from service.core.architecture.families.trunk import (
     runs,
     window,
 )
-from service.core.architecture.network import Block, Network, Routing
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -37,6 +37,7 @@ from service.core.architecture.operators import (
     Parameter,
     Rotary,
 )
+from service.core.architecture.tree import Block, Routing
 
 MIXTRAL = LLAMA | {
     "intermediate_size": 14336,

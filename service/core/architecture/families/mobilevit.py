@@ -22,9 +22,10 @@ from service.core.architecture.families.pictures import (
 )
 from service.core.architecture.families.trunk import head_width, probability, read, refuse
 from service.core.architecture.families.vision_convolution import divisible, inverted
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Norm
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 MOBILEVIT = {
     "num_channels": 3,

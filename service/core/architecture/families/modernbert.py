@@ -42,8 +42,9 @@ from service.core.architecture.families.trunk import (
     refuse,
     runs,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Embedding, Linear, Norm, Split
+from service.core.architecture.tree import Block
 
 MODERNBERT = {
     "vocab_size": 50368,

@@ -19,9 +19,10 @@ from service.core.architecture.families.decoder import AttentionShape, Children
 from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.towers import Tower, tower
 from service.core.architecture.families.trunk import named_class, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Linear, Norm, Operator, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 CLIP_LARGE = {
     "model_type": "clip_vision_model",

@@ -16,8 +16,9 @@ from service.core.architecture.families.bart import (
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import Children, dropped, mixture
 from service.core.architecture.families.trunk import probability, read, runs
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.polynomial import TOKENS
+from service.core.architecture.tree import Block
 
 NLLB_MOE = M2M | {
     "num_experts": 128,

@@ -17,8 +17,9 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.dense import dense
 from service.core.architecture.families.trunk import head_width, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear, Norm
+from service.core.architecture.tree import Block
 
 OPT = {
     "vocab_size": 50272,

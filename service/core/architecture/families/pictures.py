@@ -9,7 +9,7 @@ from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import Children
 from service.core.architecture.families.encoder import classifier, encoder, norm, on_top
 from service.core.architecture.families.trunk import labels
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
@@ -20,6 +20,7 @@ from service.core.architecture.operators import (
     Split,
 )
 from service.core.architecture.polynomial import Stream, fixed
+from service.core.architecture.tree import Block
 
 
 def whole_numbers(config: Config, name: str, minimum: int = 1) -> list[int]:

@@ -20,9 +20,10 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.trunk import head_width, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear, Parameter
 from service.core.architecture.polynomial import TOKENS, Stream
+from service.core.architecture.tree import Block
 
 PROPHETNET = {
     "vocab_size": 30522,

@@ -28,8 +28,9 @@ from service.core.architecture.families.trunk import (
     read,
     window,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Norm, Parameter
+from service.core.architecture.tree import Block
 
 QWEN2_MOE = QWEN2 | {
     "hidden_size": 2048,

@@ -23,7 +23,7 @@ from service.core.architecture.families.decoder import (
 from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.multimodal import decoder, joined
 from service.core.architecture.families.trunk import head_width, read, runs
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
@@ -33,6 +33,7 @@ from service.core.architecture.operators import (
     Operator,
 )
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 IMAGE_SIZE = 448
 NOTE = f"each sample brings one image of {IMAGE_SIZE} x {IMAGE_SIZE} pixels"

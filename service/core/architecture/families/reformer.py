@@ -12,7 +12,7 @@ from service.core.architecture.families.decoder import Children, dropped, plain_
 from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.pictures import whole_numbers
 from service.core.architecture.families.trunk import agree, probability, read, refuse, runs
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Attention,
     Embedding,
@@ -21,6 +21,7 @@ from service.core.architecture.operators import (
     Parameter,
     Split,
 )
+from service.core.architecture.tree import Block
 
 REFORMER = {
     "vocab_size": 320,

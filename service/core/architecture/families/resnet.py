@@ -11,7 +11,7 @@ from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import Children
 from service.core.architecture.families.encoder import encoder, on_top
 from service.core.architecture.families.trunk import labels, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
@@ -22,6 +22,7 @@ from service.core.architecture.operators import (
     Split,
 )
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 RESNET = {
     "num_channels": 3,

@@ -20,8 +20,9 @@ from service.core.architecture.families.decoder import (
     layer,
     plain_mlp,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Norm, Split
+from service.core.architecture.tree import Block
 
 
 @lru_cache(maxsize=1024)

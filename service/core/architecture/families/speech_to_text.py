@@ -18,9 +18,10 @@ from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import dropped, layer
 from service.core.architecture.families.pictures import whole_numbers
 from service.core.architecture.families.trunk import probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Convolution, Embedding, Split
 from service.core.architecture.polynomial import Stream, fixed
+from service.core.architecture.tree import Block
 
 SPEECH = BART | {
     "vocab_size": 10000,

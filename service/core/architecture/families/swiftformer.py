@@ -18,7 +18,7 @@ from service.core.architecture.families.pictures import (
     stages,
 )
 from service.core.architecture.families.trunk import read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import (
     Activation,
     Convolution,
@@ -27,6 +27,7 @@ from service.core.architecture.operators import (
     Operator,
     Parameter,
 )
+from service.core.architecture.tree import Block
 
 SWIFTFORMER = {
     "image_size": 224,

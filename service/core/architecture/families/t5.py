@@ -23,9 +23,10 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.encoder import encoder, on_top
 from service.core.architecture.families.trunk import agree, named_class, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Norm, Operator, Split
 from service.core.architecture.polynomial import TOKENS
+from service.core.architecture.tree import Block
 
 T5 = {
     "vocab_size": 32128,

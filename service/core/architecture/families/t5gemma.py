@@ -14,9 +14,10 @@ from service.core.architecture.families.dense import biased, every
 from service.core.architecture.families.encoder import encoder, on_top
 from service.core.architecture.families.gemma import GEMMA2, geglu
 from service.core.architecture.families.trunk import SLIDING, kinds, read, runs, ties, window
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Norm, Split
 from service.core.architecture.polynomial import TOKENS
+from service.core.architecture.tree import Block
 
 
 def _gemma_tower(config: Config, source: int | None = None) -> Children:

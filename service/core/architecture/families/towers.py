@@ -29,9 +29,10 @@ from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.pictures import sizes
 from service.core.architecture.families.trunk import head_width, probability, read, refuse
 from service.core.architecture.families.vision_transformer import patch_projection, patches
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Norm, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 PIXTRAL = {
     "hidden_size": 1024,

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from service.core.architecture.families.config import Config, ConfigError, UnknownArchitecture
 from service.core.architecture.families.decoder import AttentionShape, Children, head, layer
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear, Operator, Split
+from service.core.architecture.tree import Block
 
 Kind = TypeVar("Kind")
 

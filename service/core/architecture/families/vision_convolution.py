@@ -21,8 +21,9 @@ from service.core.architecture.families.pictures import (
 )
 from service.core.architecture.families.resnet import IMAGE_SIZE
 from service.core.architecture.families.trunk import read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Split
+from service.core.architecture.tree import Block
 
 MOBILENET_V1 = {
     "num_channels": 3,

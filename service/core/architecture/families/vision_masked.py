@@ -23,9 +23,10 @@ from service.core.architecture.families.vision_transformer import (
     vit_body,
     vit_layers,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 VIT_MAE = VIT | {
     "decoder_num_attention_heads": 16,

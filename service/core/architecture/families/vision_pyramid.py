@@ -14,9 +14,10 @@ from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.pictures import Grid, image_network, residual, sizes, stages
 from service.core.architecture.families.resnet import IMAGE_SIZE
 from service.core.architecture.families.trunk import head_width, probability, read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Convolution, Linear, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 SEGFORMER = {
     "num_channels": 3,

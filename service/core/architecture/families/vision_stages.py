@@ -27,9 +27,10 @@ from service.core.architecture.families.pictures import (
     stages,
 )
 from service.core.architecture.families.trunk import agree, head_width, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Convolution, Linear, Operator, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 SWIN = {
     "image_size": 224,

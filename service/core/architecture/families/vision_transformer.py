@@ -22,9 +22,10 @@ from service.core.architecture.families.decoder import (
 from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.pictures import sizes
 from service.core.architecture.families.trunk import labels, probability, read, unmasked
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Convolution, Linear, Operator, Parameter
 from service.core.architecture.polynomial import Stream, fixed
+from service.core.architecture.tree import Block
 
 VIT = {
     "hidden_size": 768,

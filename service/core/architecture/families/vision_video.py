@@ -26,9 +26,10 @@ from service.core.architecture.families.vision_transformer import (
     vision_layer,
     vit_body,
 )
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Convolution, Linear, Parameter
 from service.core.architecture.polynomial import fixed
+from service.core.architecture.tree import Block
 
 VIDEOMAE = VIT | {
     "num_frames": 16,

@@ -18,8 +18,9 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.encoder import classifier, encoder, norm, on_top
 from service.core.architecture.families.trunk import head_width, labels, probability, read, refuse
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear, Operator, Parameter, Split
+from service.core.architecture.tree import Block
 
 XLNET = {
     "vocab_size": 32000,

@@ -20,8 +20,9 @@ from service.core.architecture.families.decoder import (
 from service.core.architecture.families.mamba import step_rank
 from service.core.architecture.families.mixers import Dual, depthwise, mamba2
 from service.core.architecture.families.trunk import causal_lm, kinds, probability, read
-from service.core.architecture.network import Block, Network
+from service.core.architecture.network import Network
 from service.core.architecture.operators import Activation, Linear, Norm, Parameter, Scan
+from service.core.architecture.tree import Block
 
 LINEAR, HYBRID = "linear_attention", "hybrid"
 ZAMBA = {
