@@ -6,10 +6,11 @@ Defaults are those of transformers 5.23.0.
 
 from __future__ import annotations
 
-from service.core.architecture.families.bart import WHISPER, audio_tower
 from service.core.architecture.families.config import Config
-from service.core.architecture.families.multimodal import decoder, joined, part, two_linear
+from service.core.architecture.families.image_projectors import two_linear
+from service.core.architecture.families.multimodal import decoder, joined, part
 from service.core.architecture.families.trunk import agree, read
+from service.core.architecture.families.whisper import WHISPER, audio_tower
 from service.core.architecture.network import Network
 from service.core.architecture.operators import Linear
 from service.core.architecture.polynomial import fixed

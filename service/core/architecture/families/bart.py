@@ -1,9 +1,8 @@
 """The BART line: encoder-decoders with absolute positions and LayerNorm.
 
 bart (Lewis et al. 2019, arXiv 1910.13461), mbart (2001.08210), pegasus (1912.08777), marian
-(1804.00344), blenderbot (2004.13637), m2m_100 (2010.11125), plbart, whisper (Radford et al. 2022,
-2212.04356). Both text towers run the request's sequence length; Whisper's encoder sees a fixed
-number of audio frames. Defaults are those of transformers 5.23.0.
+(1804.00344), blenderbot (2004.13637), m2m_100 (2010.11125), plbart. Both towers run the request's
+sequence length. Defaults are those of transformers 5.23.0.
 """
 
 from __future__ import annotations
@@ -26,14 +25,12 @@ from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.trunk import head_width, labels, probability, read, refuse
 from service.core.architecture.network import Network
 from service.core.architecture.operators import (
-    Activation,
-    Convolution,
     Embedding,
     Linear,
     Operator,
     Split,
 )
-from service.core.architecture.polynomial import TOKENS, Stream, fixed
+from service.core.architecture.polynomial import TOKENS, Stream
 from service.core.architecture.tree import Block
 
 BART = {
@@ -91,24 +88,6 @@ PLBART = BART | {
     "attention_dropout": 0.1,
 }
 
-WHISPER = {
-    "vocab_size": 51865,
-    "num_mel_bins": 80,
-    "encoder_layers": 4,
-    "encoder_attention_heads": 6,
-    "decoder_layers": 4,
-    "decoder_attention_heads": 6,
-    "encoder_ffn_dim": 1536,
-    "decoder_ffn_dim": 1536,
-    "activation_function": "gelu",
-    "d_model": 384,
-    "dropout": 0.0,
-    "attention_dropout": 0.0,
-    "max_source_positions": 1500,
-    "max_target_positions": 448,
-    "tie_word_embeddings": True,
-}
-
 
 @dataclass(frozen=True)
 class Line:
@@ -121,8 +100,6 @@ class Line:
     embedding_norm: bool = True
     key_bias: bool = True
 
-
-WHISPER_LINE = Line(before=True, embedding_norm=False, key_bias=False)
 
 CLASS = "ForConditionalGeneration"
 
@@ -177,7 +154,7 @@ def _bare(node: Block | Operator) -> Block | Operator:
     return node
 
 
-def _ends(config: Config, line: Line, tower: str) -> tuple[Block, ...]:
+def tower_ends(config: Config, line: Line, tower: str) -> tuple[Block, ...]:
     """The norm at the end of a tower whose norms stand before."""
     return (Block(f"{tower}_norm", (norm("layer_norm", config.integer("d_model")),)),) * line.before
 
@@ -208,10 +185,10 @@ def seq2seq(config: Config, line: Line, classes: str = "ForConditionalGeneration
     parts: Children = (
         _input(config, line, "embedding", (shared, replace(alias, name="encoder.embed_tokens"))),
         towers[0],
-        *_ends(config, line, "encoder"),
+        *tower_ends(config, line, "encoder"),
         _input(config, line, "decoder_embedding", (replace(alias, name="decoder.embed_tokens"),)),
         towers[1],
-        *_ends(config, line, "decoder"),
+        *tower_ends(config, line, "decoder"),
     )
     classifier = Block(
         "head",
@@ -242,52 +219,6 @@ def marian(config: Config) -> Network:
     ):
         raise refuse(config, "share_encoder_decoder_embeddings", "true with one vocabulary")
     return seq2seq(config, Line(embedding_norm=False), "MTModel")
-
-
-def audio_tower(config: Config) -> Children:
-    """Whisper's encoder: two convolutions over mel frames, then layers on half as many."""
-    hidden, frames = config.integer("d_model"), config.integer("max_source_positions")
-    act = Activation("gelu", hidden, "gelu")
-    first = Convolution("conv1", config.integer("num_mel_bins"), hidden, (3,))
-    front = Block(
-        "audio_embedding",
-        (
-            Block("conv1", (first, act), stream=fixed(2 * frames)),
-            Convolution("conv2", hidden, hidden, (3,), input_positions=2.0),
-            act,
-            Embedding("embed_positions", frames, hidden),
-            *dropped(hidden, probability(config, "dropout")),
-        ),
-    )
-    layers = layer(
-        *tower_layer(config, "encoder", WHISPER_LINE), repeat=config.layers("encoder_layers")
-    )
-    blocks = (front, layers, *_ends(config, WHISPER_LINE, "encoder"))
-    return tuple(replace(block, stream=fixed(frames)) for block in blocks)
-
-
-def whisper(config: Config) -> Network:
-    """WhisperForConditionalGeneration: an encoder of sound, a decoder of text."""
-    config = read(config, WHISPER, {"max_position_embeddings": "max_target_positions"})
-    hidden, rows = config.integer("d_model"), config.rows("vocab_size")
-    frames, tied = config.integer("max_source_positions"), config.flag("tie_word_embeddings")
-    table = Embedding("embed_tokens", rows, hidden, Split.TENSOR, input=True)
-    places = Embedding("embed_positions", config.rows("max_target_positions"), hidden)
-    dropout = dropped(hidden, probability(config, "dropout"))
-    spoken = tower_layer(config, "decoder", WHISPER_LINE, fixed(frames))
-    parts: Children = (
-        *audio_tower(config),
-        Block("embedding", (table, places, *dropout)),
-        layer(*spoken, repeat=config.layers("decoder_layers")),
-        *_ends(config, WHISPER_LINE, "decoder"),
-    )
-    tops: dict[str, Children] = {
-        "ForConditionalGeneration": (head(hidden, rows, tied, name="proj_out"),),
-        "Model": (),
-    }
-    network = encoder(config, hidden, (*parts, *on_top(config, tops, "ForConditionalGeneration")))
-    limit = config.integer("max_target_positions")
-    return replace(network, causal=True, sequence_limit=limit)
 
 
 def shared_tables(config: Config, hidden: int, name: str) -> tuple[Embedding, Embedding, Embedding]:
@@ -329,5 +260,4 @@ FAMILIES = {
     "mvp": mvp,
     "pegasus": _member(PEGASUS, Line(before=True, embedding_norm=False)),
     "plbart": _member(PLBART, Line(position_offset=2)),
-    "whisper": whisper,
 }

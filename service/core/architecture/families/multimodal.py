@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from service.core.architecture.families import image_projectors as project
 from service.core.architecture.families import registry
 from service.core.architecture.families.config import Config, UnknownArchitecture
 from service.core.architecture.families.decoder import AttentionShape, Children
-from service.core.architecture.families.encoder import norm
 from service.core.architecture.families.towers import Tower, tower
 from service.core.architecture.families.trunk import named_class, read, refuse
 from service.core.architecture.network import Network
-from service.core.architecture.operators import Activation, Linear, Norm, Operator, Parameter
+from service.core.architecture.operators import Operator
 from service.core.architecture.polynomial import fixed
 from service.core.architecture.tree import Block
 
@@ -143,102 +143,6 @@ def _build(config: Config, pair: Pair) -> Network:
     return joined(config, (*made.blocks * pair.towers, projector), text)
 
 
-def two_linear(
-    config: Config, inputs: int, middle: int, width: int, bias: bool
-) -> tuple[Operator, ...]:
-    """Two products with an activation between them."""
-    act = Activation("act", middle, config.text("projector_hidden_act", "gelu"))
-    return Linear("linear_1", inputs, middle, bias), act, Linear("linear_2", middle, width, bias)
-
-
-def _llava(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    layers = config.get("vision_feature_layer")
-    taken = len(layers) if isinstance(layers, list | tuple) else 1
-    bias = config.get("multimodal_projector_bias") is not False
-    return two_linear(config, made.width * taken, width, width, bias)
-
-
-def _llava_next(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    return Parameter("image_newline", (width,)), *_llava(config, made, width)
-
-
-def _vipllava(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    layers = config.get("vision_feature_layer")
-    taken = len(layers) if isinstance(layers, list | tuple) else 1
-    inputs = made.width * taken
-    return norm("projector_layernorm", inputs), *two_linear(config, inputs, width, width, True)
-
-
-def _paligemma(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    return (Linear("linear", made.width, config.integer("projection_dim"), True),)
-
-
-def _gemma3(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    return Norm("mm_soft_emb_norm", made.width), Linear("mm_input_projection", made.width, width)
-
-
-def _shuffled(config: Config, made: Tower) -> int:
-    return made.positions // config.integer("scale_factor") ** 2
-
-
-def _idefics3(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    return (Linear("proj", made.width * config.integer("scale_factor") ** 2, width),)
-
-
-def _merged(config: Config, made: Tower) -> int:
-    return made.positions // config.integer("spatial_merge_size") ** 2
-
-
-def _mistral3(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    if isinstance(config.get("vision_feature_layer"), list | tuple):
-        raise refuse(config, "vision_feature_layer", "one layer")
-    merged = made.width * config.integer("spatial_merge_size") ** 2
-    bias = config.flag("multimodal_projector_bias")
-    norms = (Norm("norm", made.width), Linear("merging_layer", merged, made.width))
-    return (*norms, *two_linear(config, made.width, width, width, bias))
-
-
-def _sampled(config: Config, made: Tower) -> int:
-    return int(made.positions * config.number("downsample_ratio", 0.0, 1.0) ** 2)
-
-
-def _internvl(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    inputs = made.width * int(1 / config.number("downsample_ratio", 0.01, 1.0)) ** 2
-    return norm("layer_norm", inputs), *two_linear(config, inputs, width, width, True)
-
-
-def _factored(config: Config, made: Tower) -> int:
-    return made.positions // config.integer("downsample_factor") ** 2
-
-
-def _cohere2(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    inputs = made.width * config.integer("downsample_factor") ** 2
-    middle = config.integer("alignment_intermediate_size")
-    if middle % 2:
-        raise refuse(config, "alignment_intermediate_size", "an even number")
-    act = Activation("act", middle // 2, "silu", gated=True)
-    first, second = Linear("linear_1", inputs, middle, True), Linear("linear_2", middle // 2, width)
-    return first, act, replace(second, bias=True)
-
-
-def _aya(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    inputs = made.width * config.integer("downsample_factor") ** 2
-    middle = config.optional("alignment_intermediate_size", 1) or width
-    if middle % 2:
-        raise refuse(config, "alignment_intermediate_size", "an even number")
-    act = Activation("act", middle // 2, "silu", gated=True)
-    first, second = Linear("linear_1", inputs, middle, True), Linear("linear_2", middle // 2, width)
-    return norm("layernorm", inputs), first, act, replace(second, bias=True)
-
-
-def _lfm2(config: Config, made: Tower, width: int) -> tuple[Operator, ...]:
-    inputs = made.width * config.integer("downsample_factor") ** 2
-    middle = config.integer("projector_hidden_size")
-    products = two_linear(config, inputs, middle, width, config.flag("projector_bias"))
-    normed = (norm("layer_norm", inputs),) if config.flag("projector_use_layernorm") else ()
-    return (*normed, *products)
-
-
 def _family(pair: Pair) -> Callable[[Config], Network]:
     return lambda config: _build(config, pair)
 
@@ -248,8 +152,8 @@ _LLAMA = {"model_type": "llama"}
 _QWEN2 = {"model_type": "qwen2"}
 
 _IDEFICS3 = Pair(
-    {"model_type": "idefics3_vision"}, _LLAMA, _idefics3,
-    defaults={"scale_factor": 2}, merged=_shuffled,
+    {"model_type": "idefics3_vision"}, _LLAMA, project.idefics3,
+    defaults={"scale_factor": 2}, merged=project.shuffled,
 )  # fmt: skip
 
 
@@ -274,10 +178,10 @@ FAMILIES = {
         Pair(
             SIGLIP_LARGE | {"num_attention_heads": 14},
             {"model_type": "cohere2"},
-            _aya,
+            project.aya,
             True,
             {"downsample_factor": 2},
-            _factored,
+            project.factored,
         )
     ),
     "cohere2_vision": _family(
@@ -291,17 +195,17 @@ FAMILIES = {
                 "num_attention_heads": 12,
             },
             {"model_type": "cohere2"},
-            _cohere2,
+            project.cohere2,
             True,
             {"downsample_factor": 2, "alignment_intermediate_size": 36864},
-            _factored,
+            project.factored,
         )
     ),
     "gemma3": _family(
         Pair(
             {"model_type": "siglip_vision_model"},
             {"model_type": "gemma3_text"},
-            _gemma3,
+            project.gemma3,
             True,
             {"mm_tokens_per_image": 256},
             lambda config, made: config.integer("mm_tokens_per_image"),
@@ -312,17 +216,17 @@ FAMILIES = {
         Pair(
             {"model_type": "internvl_vision"},
             _QWEN2,
-            _internvl,
+            project.internvl,
             True,
             {"downsample_ratio": 0.5},
-            _sampled,
+            project.sampled,
         )
     ),
     "lfm2_vl": _family(
         Pair(
             {"model_type": "siglip2_vision_model"},
             {"model_type": "lfm2"},
-            _lfm2,
+            project.lfm2,
             True,
             {
                 "downsample_factor": 2,
@@ -330,39 +234,39 @@ FAMILIES = {
                 "projector_bias": True,
                 "projector_use_layernorm": True,
             },
-            _factored,
+            project.factored,
         )
     ),
-    "llava": _family(Pair(CLIP_LARGE, _LLAMA, _llava, forwards_tie=True)),
-    "llava_next": _family(Pair(CLIP_LARGE, _LLAMA, _llava_next)),
-    "llava_next_video": _family(Pair(CLIP_LARGE, _LLAMA, _llava_next, forwards_tie=True)),
-    "llava_onevision": _family(Pair(SIGLIP_LARGE, _QWEN2, _llava_next, forwards_tie=True)),
+    "llava": _family(Pair(CLIP_LARGE, _LLAMA, project.llava, forwards_tie=True)),
+    "llava_next": _family(Pair(CLIP_LARGE, _LLAMA, project.llava_next)),
+    "llava_next_video": _family(Pair(CLIP_LARGE, _LLAMA, project.llava_next, forwards_tie=True)),
+    "llava_onevision": _family(Pair(SIGLIP_LARGE, _QWEN2, project.llava_next, forwards_tie=True)),
     "mistral3": _family(
         Pair(
             MISTRAL3_VISION,
             MISTRAL3_TEXT,
-            _mistral3,
+            project.mistral3,
             True,
             {"spatial_merge_size": 2, "multimodal_projector_bias": False},
-            _merged,
+            project.merged,
         )
     ),
     "paligemma": _family(
         Pair(
             SIGLIP_LARGE | {"intermediate_size": 4096, "image_size": 224, "num_hidden_layers": 27},
             PALIGEMMA_TEXT,
-            _paligemma,
+            project.paligemma,
             True,
             {"projection_dim": 2048},
         )
     ),
     "smolvlm": _family(replace(_IDEFICS3, vision={"model_type": "smolvlm_vision"})),
-    "video_llava": _family(Pair(CLIP_LARGE | {"image_size": 224}, _LLAMA, _llava, towers=2)),
+    "video_llava": _family(Pair(CLIP_LARGE | {"image_size": 224}, _LLAMA, project.llava, towers=2)),
     "vipllava": _family(
         Pair(
             CLIP_LARGE,
             _LLAMA,
-            _vipllava,
+            project.vipllava,
             defaults={"vision_feature_layer": [-2, -5, -8, -11, 6]},
         )
     ),
