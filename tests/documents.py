@@ -136,6 +136,7 @@ QUANTITIES = {
     "step_seconds": "time of an optimizer step",
     "energy_kwh": "energy of a run",
     "seconds_per_output_token": "time between output tokens",
+    "saturated_seconds_per_output_token": "time of an output token under full load",
     "prefill_seconds": "time of a prompt",
 }
 
