@@ -30,17 +30,18 @@ _STEP[[ord("]"), ord("}")]] = -1
 def check(body: bytes, share: int = 1) -> None:
     """Raise ProblemError for a body that is nested too deeply or holds too many values.
 
-    `share`: how many times as much it may hold as other bodies. Headers of safetensors files may
-    hold twice as much: DeepSeek-V3's name 92,000 tensors.
+    `share`: how many times as much it may hold as other bodies.
     """
     if _opens(body) > DEEPEST and _deeper(_pieces(body)) and _deeper(_bare(body)):
         detail = f"The body is nested more than {DEEPEST} levels deep; send it flatter."
         raise ProblemError("nested-too-deeply", detail)
     if 4 * len(body) > MOST_WEIGHT:
         values, weight = _held(body)
-        most = MOST_WEIGHT * (max(share, 2) if b'"safetensors"' in body else share)
-        if values > MOST_VALUES or weight > most:
-            detail = "The body holds more values, lists and objects than one may."
+        if values > MOST_VALUES or weight > MOST_WEIGHT * share:
+            detail = (
+                "The body holds more values, lists and objects than one may. Of a model with very "
+                "many tensors send the config.json, or the headers of some files at a time."
+            )
             raise ProblemError("too-many-values", detail)
 
 

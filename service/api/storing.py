@@ -21,7 +21,7 @@ def by_format(spec: ModelSpec, network: Network, ledger: Ledger) -> Mapping[str,
     A catalogued network or a list of layers says nothing of how it is stored.
     """
     if isinstance(spec, SafetensorsModel):
-        return safetensors.bytes_by_dtype(safetensors.tensors(spec.header))
+        return safetensors.bytes_by_dtype(network)
     if not isinstance(spec, HuggingFaceModel):
         return None
     try:

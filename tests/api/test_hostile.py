@@ -22,6 +22,7 @@ from service.api.lifespan import lifespan
 from service.api.nesting import check, short
 from service.api.problems import ProblemError
 from service.api.request_bodies import MOST_FINDINGS
+from service.core.architecture.safetensors import MAXIMUM_TENSORS
 from service.settings import Settings
 from tests.api import test_fuzz as fuzz
 from tests.api.test_fuzz import CASES, no_constant, paths
@@ -193,10 +194,18 @@ def test_a_body_of_more_objects_than_fit_into_memory_is_refused_unread(value: by
     assert refused.value.status == 413
 
 
-def test_a_header_of_as_many_tensors_as_any_model_has_is_read() -> None:
+@pytest.mark.parametrize(("tensors", "status"), [(MAXIMUM_TENSORS, 200), (92_000, 413)])
+def test_headers_of_many_tensors_are_counted_up_to_a_limit(
+    client: httpx.Client, tensors: int, status: int
+) -> None:
     entry = {"dtype": "F8_E4M3", "shape": [2048, 7168], "data_offsets": [10**11, 10**11 + 1]}
-    header = {f"model.layers.{n % 61}.mlp.experts.{n}.up": entry for n in range(92_000)}
-    check(json.dumps({"model": {"kind": "safetensors", "header": header}}).encode())
+    header = {f"model.layers.{n % 61}.mlp.experts.{n}.up": entry for n in range(tensors)}
+    found = client.post("/estimate", json={"model": {"kind": "safetensors", "header": header}})
+    assert found.status_code == status
+    if status == 200:
+        assert found.json()["parameters"]["total"] == tensors * 2048 * 7168
+    else:
+        assert "some files at a time" in found.json()["detail"]
 
 
 def test_layers_that_all_differ_are_bounded(client: httpx.Client) -> None:

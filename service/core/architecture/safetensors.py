@@ -8,9 +8,11 @@ alone. The format: https://huggingface.co/docs/safetensors (8 bytes of length, t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any, NamedTuple
 
 from service.core.architecture.families.config import LIMITS, Config, ConfigError
 from service.core.architecture.network import Network
@@ -24,7 +26,10 @@ BITS: Mapping[str, int] = {
 }  # fmt: skip
 """Bits of one element by the header's `dtype`."""
 
-MAXIMUM_TENSORS = 200_000
+MAXIMUM_TENSORS = 40_000
+"""Of all headers together. A file holds some hundreds, the 163 files of DeepSeek-V3 92,000."""
+MAXIMUM_KINDS = 10_000
+"""Tensors that differ in their layer, format or shape."""
 MAXIMUM_LAYERS = LIMITS["layers"]
 """With more numbered names than this, the numbers do not count layers."""
 _LARGEST = 10**12
@@ -33,26 +38,12 @@ _LAYER = re.compile(r"^(.*?(?:^|\.)(?:layers|h|blocks|block|layer))\.(\d+)(?:\.|
 _HEAD = re.compile(r"(?:^|\.)lm_head\.weight$")
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One entry of the header."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-
-    @property
-    def elements(self) -> int:
-        """The number of elements."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes in the file."""
-        return -(-self.elements * BITS[self.dtype] // 8)
 
 
 def tensors(header: Any, field: str = "header") -> tuple[Tensor, ...]:
@@ -64,6 +55,8 @@ def tensors(header: Any, field: str = "header") -> tuple[Tensor, ...]:
     if isinstance(header, list | tuple):
         if not header:
             raise ConfigError(field, "a list of headers must hold at least one")
+        if sum(len(shard) for shard in header if isinstance(shard, Mapping)) > MAXIMUM_TENSORS:
+            raise ConfigError(field, _TOO_MANY)
         shards = enumerate(header)
         return tuple(t for i, shard in shards for t in tensors(shard, f"{field}.{i}"))
     if not isinstance(header, Mapping):
@@ -74,10 +67,12 @@ def tensors(header: Any, field: str = "header") -> tuple[Tensor, ...]:
             f"{field}.weight_map",
             "an index names tensors without their shapes; send the header of each shard as a list",
         )
-    if not isinstance(entries, Mapping) or len(entries) > MAXIMUM_TENSORS:
-        raise ConfigError(field, f"a header must hold at most {MAXIMUM_TENSORS} tensors by name")
+    if not isinstance(entries, Mapping):
+        raise ConfigError(field, "a header must be an object of tensors by name")
+    if len(entries) > MAXIMUM_TENSORS:
+        raise ConfigError(field, _TOO_MANY)
     found = [
-        _tensor(name, entry, f"{field}.{name}")
+        _tensor(name, entry, field)
         for name, entry in entries.items()
         if name not in ("__metadata__", "metadata")
     ]
@@ -86,54 +81,37 @@ def tensors(header: Any, field: str = "header") -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _tensor(name: str, entry: Any, where: str) -> Tensor:
-    if not isinstance(entry, Mapping):
-        raise ConfigError(where, "a tensor must be an object with dtype and shape")
-    dtype = entry.get("dtype")
+_TOO_MANY = (
+    f"at most {MAXIMUM_TENSORS} tensors are counted at once; send the model's config.json, or the "
+    "headers of some of its files at a time"
+)
+
+
+def _tensor(name: str, entry: Any, field: str) -> Tensor:
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{field}.{name}", "a tensor must be an object with dtype and shape")
+    dtype, shape = entry.get("dtype"), entry.get("shape")
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise ConfigError(f"{where}.dtype", f"dtype must be one of {', '.join(BITS)}")
-    shape = entry.get("shape")
+        raise ConfigError(f"{field}.{name}.dtype", f"dtype must be one of {', '.join(BITS)}")
     if not isinstance(shape, list | tuple) or len(shape) > 16:
-        raise ConfigError(f"{where}.shape", "shape must be a list of at most 16 sizes")
-    tensor = Tensor(name, dtype, _sizes(shape, where))
-    if tensor.elements > 10**16:
-        raise ConfigError(f"{where}.shape", "a tensor may hold at most 10^16 elements")
-    return tensor
+        raise ConfigError(f"{field}.{name}.shape", "shape must be a list of at most 16 sizes")
+    if not all(type(size) is int and 0 <= size <= _LARGEST for size in shape):
+        where = f"{field}.{name}.shape"
+        sizes = Config({str(place): size for place, size in enumerate(shape)}, path=where)
+        shape = [sizes.integer(str(place), 0, _LARGEST) for place in range(len(shape))]
+    if prod(shape) > 10**16:
+        raise ConfigError(f"{field}.{name}.shape", "a tensor may hold at most 10^16 elements")
+    return Tensor(name, dtype, tuple(shape))
 
 
-def _sizes(shape: Sequence[Any], where: str) -> tuple[int, ...]:
-    if all(type(size) is int and 0 <= size <= _LARGEST for size in shape):
-        return tuple(shape)
-    sizes = Config({str(i): size for i, size in enumerate(shape)}, path=f"{where}.shape")
-    return tuple(sizes.integer(str(i), 0, _LARGEST) for i in range(len(shape)))
-
-
-@dataclass(frozen=True)
-class HeaderCounts:
-    """What a header says, exactly."""
-
-    parameters: int
-    stored_bytes: int
-    bytes_by_dtype: Mapping[str, int]
-    parameters_by_module: Mapping[str, int]
-    layers: int
-
-
-def counts(found: Sequence[Tensor]) -> HeaderCounts:
-    """Parameters and bytes, by number format and by module (two levels of the name)."""
-    by_dtype, by_module = bytes_by_dtype(found), dict[str, int]()
-    for tensor in found:
-        module = _module(tensor.name)
-        by_module[module] = by_module.get(module, 0) + tensor.elements
-    total, stored = sum(by_module.values()), sum(by_dtype.values())
-    return HeaderCounts(total, stored, by_dtype, by_module, len(_divided(found)[0]))
-
-
-def bytes_by_dtype(found: Sequence[Tensor]) -> Mapping[str, int]:
-    """Bytes in the file by number format."""
+def bytes_by_dtype(network: Network) -> Mapping[str, int]:
+    """Bytes in the file, or the files, by number format; of a network that `build` made."""
     stored: dict[str, int] = {}
-    for tensor in found:
-        stored[tensor.dtype] = stored.get(tensor.dtype, 0) + tensor.stored_bytes
+    for leaf, layers in network.stage():
+        dtype = leaf.operator.name
+        (weight,) = leaf.weights()
+        each = -(-weight.elements * BITS[dtype] // 8)
+        stored[dtype] = stored.get(dtype, 0) + each * leaf.weight_copies * layers
     return stored
 
 
@@ -146,26 +124,35 @@ def build(header: Any, field: str = "header") -> Network:
     found = tensors(header, field)
     layers, outside = _divided(found)
     before = [t for t in outside if not _HEAD.search(t.name)]
-    parts = [Block("parameters", tuple(map(_parameter, before)))]
-    parts += [
-        Block("layer", tuple(map(_parameter, members)), layer=True) for members in layers.values()
-    ]
-    parts.append(Block("head", tuple(_parameter(t) for t in outside if _HEAD.search(t.name))))
-    stored = bytes_by_dtype(found)
-    widest = max(stored, key=lambda name: stored[name])
-    return Network(
+    parts = [_holding("parameters", before)]
+    parts += [_holding("layer", members, layer=True) for members in layers.values()]
+    parts.append(_holding("head", [t for t in outside if _HEAD.search(t.name)]))
+    if sum(len(part.children) for part in parts) > MAXIMUM_KINDS:
+        raise ConfigError(field, f"more than {MAXIMUM_KINDS} tensors differ in layer or shape")
+    network = Network(
         "",
         "safetensors",
         Block("model", tuple(part for part in parts if part.children)),
         causal=False,
-        stored=_FORMATS.get(widest, "bf16"),
         notes=("names and shapes tell what is stored, not what is computed",),
     )
+    stored = bytes_by_dtype(network)
+    widest = max(stored, key=lambda name: stored[name])
+    return replace(network, stored=_FORMATS.get(widest, "bf16"))
 
 
-def _parameter(tensor: Tensor) -> Operator:
-    split = Split.TENSOR if len(tensor.shape) > 1 else Split.WHOLE
-    return Parameter(tensor.name, tensor.shape or (1,), split)
+def _holding(name: str, members: Iterable[Tensor], layer: bool = False) -> Block:
+    """A block of the tensors; equal ones stand in it once, with their number."""
+    kinds = Counter((tensor.dtype, tensor.shape or (1,)) for tensor in members)
+    held = (
+        Block(name, (_parameter(*kind),), count) if count > 1 else _parameter(*kind)
+        for kind, count in kinds.items()
+    )
+    return Block(name, tuple(held), layer=layer)
+
+
+def _parameter(dtype: str, shape: tuple[int, ...]) -> Operator:
+    return Parameter(dtype, shape, Split.TENSOR if len(shape) > 1 else Split.WHOLE)
 
 
 def _layer_key(name: str) -> tuple[str, int] | None:
@@ -185,8 +172,3 @@ def _divided(
     if len(layers) > MAXIMUM_LAYERS:
         return {}, found
     return dict(sorted(layers.items())), outside
-
-
-def _module(name: str) -> str:
-    parts = [part for part in name.split(".") if not part.isdigit()]
-    return ".".join(parts[:2]) if len(parts) > 1 else name

@@ -25,33 +25,48 @@ BERT = {
 }
 
 
-def test_counts_parameters_bytes_by_dtype_and_layers() -> None:
-    counts = safetensors.counts(safetensors.tensors(BERT))
+def test_a_header_tells_parameters_bytes_by_dtype_and_layers() -> None:
+    network = safetensors.build(BERT)
     table, square = 30522 * 768, 768 * 768
-    assert counts.parameters == 2 * table + 2 * square + 1
-    assert counts.bytes_by_dtype == {
+    assert parameters.count(network).total == 2 * table + 2 * square + 1
+    assert safetensors.bytes_by_dtype(network) == {
         "F32": 4 * (table + square + 1),
         "BF16": 2 * square,
         "F8_E4M3": table,
     }
-    assert counts.stored_bytes == sum(counts.bytes_by_dtype.values())
-    assert counts.layers == 2
-
-
-def test_network_of_a_header_holds_every_parameter_once() -> None:
-    network = safetensors.build(BERT)
-    assert (
-        parameters.count(network).total == safetensors.counts(safetensors.tensors(BERT)).parameters
-    )
     assert network.layers == 2
+
+
+def test_equal_tensors_count_each() -> None:
+    entry = {"dtype": "F4", "shape": [3, 3]}
+    header = {f"layers.{i % 5}.experts.{i}.up": entry for i in range(100)} | {"a": entry}
+    network = safetensors.build(header)
+    assert parameters.count(network).total == 101 * 9
+    assert safetensors.bytes_by_dtype(network) == {"F4": 101 * 5}  # nine half bytes, rounded up
+    assert network.layers == 5
 
 
 def test_shards_are_read_as_one_model() -> None:
     names = [name for name in BERT if name != "__metadata__"]
     shards = [{name: BERT[name]} for name in names]
-    assert safetensors.counts(safetensors.tensors(shards)) == safetensors.counts(
-        safetensors.tensors(BERT)
-    )
+    assert safetensors.build(shards) == safetensors.build(BERT)
+
+
+@pytest.mark.parametrize("shards", [1, 7])
+def test_more_tensors_than_are_counted_at_once_are_refused(shards: int) -> None:
+    entry = {"dtype": "F32", "shape": [1]}
+    header = [
+        {f"{shard}.{i}": entry for i in range(safetensors.MAXIMUM_TENSORS // shards + 1)}
+        for shard in range(shards)
+    ]
+    with pytest.raises(ConfigError, match="some of its files at a time"):
+        safetensors.build(header)
+
+
+def test_thousands_of_unlike_tensors_are_refused() -> None:
+    header = {f"t{i}": {"dtype": "F32", "shape": [i + 1]} for i in range(10_001)}
+    with pytest.raises(ConfigError, match="differ"):
+        safetensors.build(header)
 
 
 @pytest.mark.parametrize(
