@@ -131,8 +131,8 @@ def _training(
         usd = around.usd_per_device_hour
         return again, evaluated(again, around.place, usd, correct(again), counted)
 
-    def attempt(other: EstimateRequest, sure: bool, budget: Budget) -> verdicts.Answer | None:
-        again = training.resolve_if_it_fits(network, other, accelerator, sure, budget)
+    def attempt(other: EstimateRequest, worst: int, budget: Budget) -> verdicts.Answer | None:
+        again = training.resolve_if_it_fits(network, other, accelerator, worst, budget)
         return None if again is None else answered(again)
 
     finetuning = isinstance(request.workload, FinetuningWorkload)

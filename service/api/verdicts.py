@@ -16,7 +16,7 @@ from service.api.resolve.layouts import Budget, OverBudget
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.training import TrainingJob
 from service.api.responses import Change, VerdictSection
-from service.core.estimate import DOES_NOT_FIT, FITS, Estimate, limited_by
+from service.core.estimate import AT_RISK, DOES_NOT_FIT, FITS, Estimate, limited_by
 from service.core.hardware import GIB
 from service.core.uncertainty import Interval
 
@@ -27,8 +27,8 @@ MOST_WORK = 200_000
 """Of the searches for changes of one request, in layouts evaluated: about a tenth of a second."""
 Answer = tuple[TrainingJob, Estimate]
 Evaluate = Callable[[EstimateRequest], Answer]
-EvaluateIfItFits = Callable[[EstimateRequest, bool, Budget], Answer | None]
-"""None for what is known not to fit or, where the flag says so, not to be sure to."""
+EvaluateIfItFits = Callable[[EstimateRequest, int, Budget], Answer | None]
+"""None for what is known to have a worse admission than that."""
 
 
 class Outcome(NamedTuple):
@@ -65,10 +65,10 @@ def of_training(
     fit, given what answers the job on as few devices as it fits on.
     """
     budget = Budget(MOST_WORK)
-    sure = answer.admission != DOES_NOT_FIT  # a change that only may fit is none then
+    worst = AT_RISK if answer.admission == DOES_NOT_FIT else FITS  # that a change is worth
 
     def attempt(changed: EstimateRequest) -> Outcome | None:
-        found = evaluate_if_it_fits(changed, sure, budget)
+        found = evaluate_if_it_fits(changed, worst, budget)
         return None if found is None else _outcome(found[1], priced)
 
     changes: list[Change] = []

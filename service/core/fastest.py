@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.estimate import DOES_NOT_FIT, FITS
+from service.core.estimate import DOES_NOT_FIT
 from service.core.numeric import FloatArray
 
 Rows = NDArray[np.intp]
@@ -46,15 +46,15 @@ class Winner(NamedTuple):
 
 
 def fastest(
-    races: Races, count: int, recomputations: Sequence[str], sure: bool = False
+    races: Races, count: int, recomputations: Sequence[str], worst: int = DOES_NOT_FIT
 ) -> Winner | None:
     """The fastest that fits; else the fastest that may; else the one that needs least.
 
-    Of equals the first recomputation, then the first row, then the first stage stands. `sure`:
-    None where none fits.
+    Of equals the first recomputation, then the first row, then the first stage stands. None where
+    the last recomputation leaves nothing with the admission `worst` or a better one.
     """
     code, peak = races.held(recomputations[-1], np.arange(count))
-    if sure and code.min() > FITS:
+    if code.min() > worst:
         return None
     if code.min() < DOES_NOT_FIT:
         return _first(races, code, recomputations)

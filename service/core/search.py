@@ -19,6 +19,7 @@ from service.core import layout_grid
 from service.core.architecture.network import Network
 from service.core.estimate import (
     AT_RISK,
+    DOES_NOT_FIT,
     FITS,
     Estimate,
     Prepared,
@@ -274,31 +275,31 @@ def best_layout(
     question: Question,
     space: Space,
     recomputations: tuple[str, ...] = RECOMPUTATIONS,
-    sure: bool = False,
+    worst: int = DOES_NOT_FIT,
 ) -> tuple[Layout, str, int] | None:
     """The fastest layout that fits, its recomputation, and its admission code.
 
     Where none is sure to fit, the fastest that may; where none may, the one that needs least.
-    None where no layout is valid; `sure`: or where none is sure to fit, which is cheaper to know.
+    None where no layout is valid, or none has the admission `worst`, which is cheaper to know.
     """
-    return _searched(question, space, recomputations, sure)[0]
+    return _searched(question, space, recomputations, worst)[0]
 
 
 def work_of_search(
-    question: Question, space: Space, recomputations: tuple[str, ...], sure: bool
+    question: Question, space: Space, recomputations: tuple[str, ...], worst: int
 ) -> int:
     """Layouts evaluated by `best_layout`, whether it remembers its answer or not; see Grid.work."""
-    return _searched(question, space, recomputations, sure)[1]
+    return _searched(question, space, recomputations, worst)[1]
 
 
 @lru_cache(maxsize=512)
 def _searched(
-    question: Question, space: Space, recomputations: tuple[str, ...], sure: bool
+    question: Question, space: Space, recomputations: tuple[str, ...], worst: int
 ) -> tuple[tuple[Layout, str, int] | None, int]:
     grid = Grid(question, space)
     found = None
     if grid.count:
-        found = fastest(Races(grid.held, grid.seconds), grid.count, recomputations, sure)
+        found = fastest(Races(grid.held, grid.seconds), grid.count, recomputations, worst)
     if found is None:
         return None, grid.work
     layout = take(grid.layout(np.array([found.row]), np.array([found.stage])), 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import NamedTuple
 
-from service.core.estimate import FITS
+from service.core.estimate import DOES_NOT_FIT, FITS
 from service.core.layout_space import Question, Space
 from service.core.parallelism import Layout
 from service.core.search import (
@@ -44,24 +44,24 @@ def choose(
     count: int | None,
     micro_batch_size: int | None,
     recomputations: Sequence[str],
-    sure: bool = False,
+    worst: int = DOES_NOT_FIT,
     budget: Budget | None = None,
 ) -> Chosen | None:
     """The best layout on `count` devices, or on the fewest on which the job is sure to fit.
 
     Where it fits on no number of devices, the layout on most of them; after a few numbers on
     which it does not fit, that one is asked first. None where the batch and the devices leave no
-    valid layout; `sure`: also where the job is not sure to fit. Raises OverBudget.
+    valid layout, or none with the admission `worst`. Raises OverBudget.
     """
     budget = budget or Budget()
 
     def space(devices: int) -> Space:
         return _space(question, devices, micro_batch_size)
 
-    def on(devices: int, sure: bool) -> Chosen | None:
+    def on(devices: int, worst: int) -> Chosen | None:
         if budget.left <= 0:
             raise OverBudget
-        asked = question, space(devices), tuple(recomputations), sure
+        asked = question, space(devices), tuple(recomputations), worst
         found = best_layout(*asked)
         budget.left -= work_of_search(*asked)
         return None if found is None else Chosen(*found[:2])
@@ -71,15 +71,15 @@ def choose(
         return next((n for n in counts if has_layout(question, space(n))), None)
 
     if count is not None:
-        return on(count, sure)
+        return on(count, worst)
     enough = (n for n in _counts(question) if admission_of_states(question, n) == FITS)
     for number, devices in enumerate(enough):
-        found = on(devices, True)
+        found = on(devices, FITS)
         if found is not None:
             return found
-        if number == _FEW and ((last := most()) is None or on(last, True) is None):
+        if number == _FEW and ((last := most()) is None or on(last, FITS) is None):
             break
-    return None if sure or (last := most()) is None else on(last, False)
+    return None if (last := most()) is None else on(last, worst)
 
 
 _FEW = 2

@@ -12,8 +12,8 @@ from service.api.resolve.defaults import WHY
 from service.api.resolve.layouts import Budget, Chosen, choose, most_devices
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.open_jobs import OpenJob, described
-from service.core import estimate as core
 from service.core.architecture.network import Network
+from service.core.estimate import DOES_NOT_FIT
 from service.core.finetuning import Objective
 from service.core.hardware import Accelerator
 from service.core.parallelism import Kernels, Layout
@@ -55,19 +55,19 @@ def resolve(
 
 
 def resolve_if_it_fits(
-    network: Network, request: EstimateRequest, accelerator: Accelerator, sure: bool, budget: Budget
+    network: Network, request: EstimateRequest, accelerator: Accelerator, worst: int, budget: Budget
 ) -> TrainingJob | None:
-    """The job of a request, or None where it is known not to fit before it is evaluated.
+    """The job of a request; None where its admission is known to be worse than `worst`.
 
-    `sure`: also where it is known not to be sure to. Raises OverBudget.
+    Raises OverBudget.
     """
     job = described(network, request, accelerator, Ledger())
     devices = _count(request) or (most_devices(job.question) if request.layout is None else inf)
-    if admission_of_states(job.question, devices) > (core.FITS if sure else core.AT_RISK):
+    if admission_of_states(job.question, devices) > worst:
         return None
     if request.layout is not None:
         return _with(job, _chosen(request, job, Ledger()))
-    found = _searched(request, job, sure, budget)
+    found = _searched(request, job, worst, budget)
     return None if found is None else _with(job, found)
 
 
@@ -128,14 +128,17 @@ def _chosen(request: EstimateRequest, job: OpenJob, ledger: Ledger) -> Chosen:
 
 
 def _searched(
-    request: EstimateRequest, job: OpenJob, sure: bool = False, budget: Budget | None = None
+    request: EstimateRequest,
+    job: OpenJob,
+    worst: int = DOES_NOT_FIT,
+    budget: Budget | None = None,
 ) -> Chosen | None:
     return choose(
         job.question,
         _count(request),
         job.micro_batch_size,
         job.recomputations,
-        sure,
+        worst,
         budget,
     )
 

@@ -80,6 +80,10 @@ class Network:
 
     def distinct(self) -> tuple[Placed, ...]:
         """The leaves outside the layers, and those of one layer of each kind."""
+        return self._distinct
+
+    @cached_property
+    def _distinct(self) -> tuple[Placed, ...]:
         kinds = {id(group.leaves): group.leaves for group in self.layer_groups()}
         return self.outside_layers() + tuple(leaf for kind in kinds.values() for leaf in kind)
 
