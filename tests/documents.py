@@ -138,6 +138,7 @@ QUANTITIES = {
     "seconds_per_output_token": "time between output tokens",
     "saturated_seconds_per_output_token": "time of an output token under full load",
     "prefill_seconds": "time of a prompt",
+    "serving_peak_bytes": "memory of a served model",
 }
 
 

@@ -23,7 +23,7 @@ from service.core.estimate import FITS, admission
 from service.core.hardware import Accelerator
 from service.core.kv_cache import CACHE_FORMATS
 from service.core.numeric import Number
-from service.core.serving import Draft, economics
+from service.core.serving import Draft, calibration, economics
 from service.core.serving.composition import ServingEstimate, ServingJob, estimate
 from service.core.uncertainty import Interval
 from service.core.weight_formats import UnknownFormat
@@ -37,8 +37,6 @@ FORMAT_NOT_MEASURED = (
     "this engine was not measured with weights of this kind, whose kernels may be slower than "
     "their bytes: the intervals are wider"
 )
-_CONTEXT_SHARE = 0.05
-"""How far the peak of a serving device may lie from its sum: workspaces differ by engine."""
 
 
 def sections(
@@ -209,8 +207,7 @@ def _lengths(workload: InferenceWorkload, network: Network, ledger: Ledger) -> t
 
 def peak(answer: ServingEstimate) -> Interval:
     """Bytes that the job needs on one device."""
-    held = answer.memory.peak_bytes
-    return Interval(held, held * (1.0 - _CONTEXT_SHARE), held * (1.0 + _CONTEXT_SHARE))
+    return calibration.peak(answer.memory.peak_bytes)
 
 
 def _verdict(

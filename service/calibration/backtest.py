@@ -22,9 +22,9 @@ _COLUMNS = tuple(field.name for field in fields(BacktestRow) if field.name != "c
 
 def run() -> list[BacktestRow]:
     """Every row of every fit."""
-    from service.calibration import energy, memory, serving, throughput
+    from service.calibration import energy, memory, serving, serving_memory, throughput
 
-    modules = (memory, throughput, energy, serving)
+    modules = (memory, throughput, energy, serving, serving_memory)
     return [row for module in modules for row in module.backtest()]
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from service.calibration import serving_first_token
+from service.calibration import serving_first_token, serving_memory
 from service.calibration.rows import BacktestRow, summary, table
 from service.calibration.serving_pool import Array, Pool, Stacked, centre
 from service.calibration.serving_rows import Row, first_token_rows, rows
@@ -202,6 +202,7 @@ def fit() -> tuple[dict[str, Any], list[Judged]]:
         "common": _rounded(centre() + blocks[0]),
         **named,
         "intervals": intervals(judged),
+        "peak": _rounded_pair(serving_memory.bounds(serving_memory.rows())),
         "first_token": first_token,
     }
     return document, [*judged, *waited]

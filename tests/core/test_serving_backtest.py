@@ -7,6 +7,7 @@ from statistics import fmean, median
 import pytest
 
 from service.calibration import serving as calibration
+from service.calibration import serving_memory
 from service.calibration.rows import BacktestRow
 
 pytestmark = pytest.mark.soak
@@ -55,3 +56,10 @@ def test_an_accelerator_or_an_engine_that_was_never_seen(found: list[BacktestRow
         assert fmean(row.inside for row in unseen) >= 0.8, engine
     aside = of(found, ("exllama", "tinychat"), "not fitted", *PER_TOKEN)
     assert fmean(row.inside for row in aside) >= 0.8
+
+
+def test_memory_of_a_served_model_that_was_measured() -> None:
+    found = serving_memory.backtest()
+    assert len(found) == 48
+    assert median(abs(row.error) for row in found) < 0.03
+    assert fmean(row.inside for row in found) >= 0.8

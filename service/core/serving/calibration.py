@@ -83,6 +83,11 @@ def eagerness(engine: str) -> float:
     return float(engine in EAGER)
 
 
+def peak(held: Any) -> Interval:
+    """A replica's peak memory with its interval."""
+    return relative(held, *document()["peak"])
+
+
 def engine_of(vector: Any, eager: Number) -> Engine:
     """The coefficients of a vector of logits and logarithms; floats or arrays."""
     shares = {name: _share(value) for name, value in zip(SHARES, vector, strict=False)}
