@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -100,7 +100,7 @@ def table(network: Network, weights: str = "bf16", cache: str = "bf16") -> Servi
         layers=float(network.layers),
         reduced=float(sum(_reduced(leaf) for leaf in decoder)),
         dispatched=float(sum(_reduced(leaf) for leaf in decoder if leaf.routing)),
-        **_moved(decoder),
+        **_moved((leaf, n) for leaf, n in network.stage() if _decodes(leaf, encoding)),
         hidden=float(network.hidden_size),
         widest=float(max(_widths(network), default=0.0)),
         vocabulary=float(network.vocabulary),
@@ -149,18 +149,21 @@ def _prompts(leaf: Placed, encoding: frozenset[int]) -> bool:
     return not encoding or leaf.first_layer in encoding or leaf.stream.per_token == 0
 
 
-def _moved(leaves: list[Placed]) -> dict[str, float]:
-    """Activations that a token's forward pass moves, and its kernels, under fused kernels."""
+def _moved(leaves: Iterable[tuple[Placed, int]]) -> dict[str, float]:
+    """Activations that a token's forward pass moves under fused kernels, and modules' kernels.
+
+    `leaves`: those of one layer of each kind, with the number of such layers.
+    """
     choice, modules = (Choice(kernels, formats(kernels)) for kernels in (_FUSED, _MODULES))
     divided = whole = launches = 0.0
-    for leaf in leaves:
+    for leaf, count in leaves:
         forward = moved(leaf, choice).forward
         if not (isinstance(leaf.operator, Linear) and leaf.operator.head):
-            tokens = leaf.stream.positions().linear * leaf.uses
+            tokens = leaf.stream.positions().linear * leaf.uses * count
             divided += tokens * (forward.io_tensor + forward.tensor)
             whole += tokens * (forward.io_whole + forward.whole)
         repeats = leaf.uses / leaf.routing.active if leaf.routing else leaf.uses
-        launches += moved(leaf, modules).forward.kernels * repeats
+        launches += moved(leaf, modules).forward.kernels * repeats * count
     return {"moved": divided, "moved_whole": whole, "launches": launches}
 
 
