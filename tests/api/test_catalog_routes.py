@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -151,3 +152,19 @@ def test_the_catalog_of_a_past_day_is_answered_and_one_before_it_is_refused(
     early = client.get("/models/gpt-2?as_of=2001-01-01")
     assert early.status_code == 422
     assert early.json()["type"] == "/problems/outside-the-catalog"
+
+
+HOSTILE = ("'); DROP TABLE facts; --", "' OR '1'='1", "$(touch x) `touch x`", "../../etc/passwd")
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_what_a_caller_writes_is_a_value_and_nothing_else(keyed: httpx.Client, number: int) -> None:
+    text, path = HOSTILE[number], f"/regions/ut-hostile-{number}"
+    written = region() | {"title": text}
+    assert keyed.put(path, json=written, headers=bearer(WRITE)).status_code == 201
+    assert keyed.get(path).json()["title"] == text
+    found = keyed.get("/regions", params={"q": text}).json()["items"]
+    assert [item["name"] for item in found] == [path.removeprefix("/regions/")]
+    assert keyed.get("/regions", params={"country": text}).json()["items"] == []
+    assert keyed.get(f"/regions/{quote(text, safe='')}").status_code in (404, 422)
+    assert keyed.get("/readyz").status_code == 200
