@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from service.api.resolve.sized import sizes
+from service.api.problems import ProblemError
+from service.api.resolve import places
+from service.api.resolve.ledger import Ledger
+from service.api.resolve.sized import fold_ladder
 from service.catalog.errors import StoreUnavailable
 from service.catalog.store import Store
 
@@ -31,7 +34,8 @@ def prepare(store: Store) -> None:
         store.migrate()
         store.seed()
     store.refresh()
-    sizes()  # the first question for a best size would wait for its ladder of networks
+    with suppress(ProblemError):  # a catalog without the accelerator that stands for none
+        fold_ladder(places.accelerator(store.snapshot, None, Ledger()))
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)

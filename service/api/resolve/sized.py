@@ -257,6 +257,15 @@ def rung(width: int, accelerator: Accelerator, devices: int | None) -> Rung | No
     return Rung(prepared, layout, float(devices or layout.devices), answer)
 
 
+def fold_ladder(accelerator: Accelerator) -> None:
+    """Make ready what the first question for a best size would wait for.
+
+    Most of it serves any accelerator.
+    """
+    for width in WIDTHS:
+        rung(width, accelerator, None)
+
+
 def _layout(
     question: Question, recomputations: tuple[str, ...], devices: int | None
 ) -> tuple[Layout, str] | None:
