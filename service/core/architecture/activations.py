@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from service.core.architecture.local_attention import WAYS, Written, score_bytes
 from service.core.architecture.modules import LLAMA_LINE, Traits
 from service.core.architecture.operators import (
     Activation,
@@ -32,7 +33,7 @@ from service.core.architecture.operators import (
     Scan,
     Split,
 )
-from service.core.architecture.scans import WRITTEN_OUT
+from service.core.architecture.scans import BACKWARD, WRITTEN_OUT
 from service.core.architecture.tree import Placed
 from service.core.formats import Formats
 from service.core.parallelism import Kernels
@@ -235,6 +236,8 @@ def _dropout(op: Dropout, _leaf: Placed, _context: Context, flow: Flow) -> tuple
 
 def _attention(op: Attention, _leaf: Placed, context: Context, flow: Flow) -> tuple[Kept, Flow]:
     e = context.formats.compute
+    if written := windowed(op, context):
+        return _windowed(op, written, context), Flow(False, e)
     queries = e * op.heads * op.key_dim
     each = e * (op.key_dim + op.value_dim)
     expanded = op.heads * each if context.modules else 0.0
@@ -248,6 +251,21 @@ def _attention(op: Attention, _leaf: Placed, context: Context, flow: Flow) -> tu
     kept_whole = Kept(tensor=_fused_rest(op, context, flow), pair=bias)
     saved = Kept(tensor=queries + output).plus(_keys(op, each, wide)).plus(kept_whole)
     return saved, Flow(True, e)
+
+
+def windowed(op: Attention, context: Context) -> Written | None:
+    """How a family writes this attention, where that is within a window of its own making."""
+    way = WAYS.get(context.traits.windowed) if context.modules else None
+    return way(op.window) if way and op.window else None
+
+
+def _windowed(op: Attention, written: Written, context: Context) -> Kept:
+    e = context.formats.compute
+    recomputed = context.kernels.recomputation == "selective"
+    scores = 0.0 if recomputed else score_bytes(op, written, e)
+    queries = e * op.heads * op.key_dim
+    each = written.key_copies * op.key_dim + written.value_copies * op.value_dim
+    return Kept(scores + queries, e * each * op.key_value_heads, written.inputs * queries)
 
 
 def _fused_rest(op: Attention, context: Context, flow: Flow) -> float:
@@ -277,14 +295,18 @@ def _score_bytes(op: Attention, context: Context) -> float:
     e = context.formats.compute
     if not context.modules:
         return op.heads * (e + (1.0 + e if op.dropout > 0 else 0.0))
-    wide = softmax_is_wide(op, context)
-    softmax = 4.0 if wide else e
-    product = 1.0 + e if op.dropout > 0 else (e if wide else 0.0)
     further = (1.0 if context.traits.score_cap else 0.0) + context.traits.position_scores
-    return op.heads * (softmax + product + further * e)
+    return op.heads * (sum(score_parts(op, context)) + further * e)
 
 
-def softmax_is_wide(op: Attention, context: Context) -> bool:
+def score_parts(op: Attention, context: Context) -> tuple[float, float]:
+    """Bytes of one score that the softmax keeps, and the product with the values beside it."""
+    e = context.formats.compute
+    wide = _softmax_is_wide(op, context)
+    return 4.0 if wide else e, 1.0 + e if op.dropout > 0 else (e if wide else 0.0)
+
+
+def _softmax_is_wide(op: Attention, context: Context) -> bool:
     """Whether 16-bit scores pass an fp32 softmax, as they always do under autocast."""
     if context.formats.compute >= 4.0:
         return False
@@ -327,6 +349,12 @@ def scan_bytes(op: Scan, context: Context) -> float:
     e = context.formats.compute
     written_out = WRITTEN_OUT.get(op.kind) if context.modules else None
     return written_out(op, e) if written_out else 4.0 * e * op.width
+
+
+def scan_backward_bytes(op: Scan, context: Context) -> float:
+    """Gradients of activations that are alive while a recurrence runs backward."""
+    made = BACKWARD.get(op.kind) if context.modules else None
+    return made(op) if made else scan_bytes(op, context)
 
 
 def _nothing(_op: Operator, _leaf: Placed, context: Context, _flow: Flow) -> tuple[Kept, Flow]:

@@ -7,9 +7,11 @@ from service.core.architecture.activations import (
     Kept,
     divided,
     input_split,
-    scan_bytes,
-    softmax_is_wide,
+    scan_backward_bytes,
+    score_parts,
+    windowed,
 )
+from service.core.architecture.local_attention import backward_bytes
 from service.core.architecture.operators import (
     Activation,
     Attention,
@@ -43,22 +45,31 @@ def working(leaf: Placed, context: Context, hidden: float) -> Kept:
         sides = operator.inputs * operator.input_positions + operator.outputs
         return Kept(whole=e * sides)
     if isinstance(operator, Scan):
-        return waiting.plus(Kept(tensor=scan_bytes(operator, context)))
+        return waiting.plus(Kept(tensor=scan_backward_bytes(operator, context)))
     if isinstance(operator, Norm):
         return waiting.plus(divided(operator.split, 2.0 * residual * operator.width))
     return waiting
 
 
 def _attention_backward(op: Attention, context: Context) -> Kept:
+    """Gradients beside attention.
+
+    Scores run backward through the product with the values, which then frees what it kept, and
+    through the softmax, which holds a gradient on either side.
+    """
     e = context.formats.compute
     sides = 2.0 * e * op.heads * (op.key_dim + op.value_dim)
     if context.attention != "eager":
         return Kept(tensor=sides)
-    wide = 4.0 if softmax_is_wide(op, context) else e
-    return Kept(tensor=sides, pair=op.heads * (e + 2.0 * wide))
+    if written := windowed(op, context):
+        return Kept(tensor=sides + backward_bytes(op, written, e))
+    softmax, product = score_parts(op, context)
+    made = max(e, 2.0 * softmax - product) if context.modules else e + 2.0 * softmax
+    return Kept(tensor=sides, pair=op.heads * made)
 
 
 def _activation_backward(op: Activation, context: Context) -> float:
-    sides = (3.0 if op.gated else 2.0) * context.formats.compute
+    product = op.gated or (context.modules and op.kind == "quick_gelu")
+    sides = (3.0 if product else 2.0) * context.formats.compute
     written_out = context.modules and op.kind in ("gelu_new", "gelu_fast")
     return (sides + (8.0 if written_out else 0.0)) * op.width

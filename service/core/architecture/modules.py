@@ -40,6 +40,9 @@ class Traits(NamedTuple):
     """Tensors that a GELU written out keeps beside its output; 0 for the built-in one."""
     copied_values: bool = False
     """Values out of a fused projection are copied rather than viewed."""
+    windowed: str = ""
+    """How attention within a window is written: in `blocks` as LongT5's, in `chunks` as
+    Longformer's; else like any other, with a mask."""
     narrow_softmax: bool = False
     """Attention that writes its scores out takes the softmax in their own format."""
 
@@ -85,17 +88,22 @@ _TRAITS: Mapping[str, Traits] = {
     "qwen": _NARROW_LOSS,
     "t5": Traits("t5", logits_fp32=False),
     "whisper": _NARROW_LOSS._replace(contiguous_queries=True),
+    "led": _NARROW_LOSS._replace(windowed="chunks"),
+    "longformer": _NARROW_LOSS._replace(windowed="chunks"),
+    "longt5": Traits("t5", logits_fp32=False, windowed="blocks"),
 }
 
 
 _NARROW_SOFTMAX = _named(
-    """albert bart bert bert-generation big_bird biogpt blenderbot blenderbot-small camembert
-    convbert ctrl data2vec-audio data2vec-text data2vec-vision deberta deberta-v2 dinov2 distilbert
-    electra ernie esm falcon flaubert fsmt funnel gpt2 gpt_oss hubert ibert levit luke m2m_100
-    marian mbart megatron-bert mobilebert mobilevit mpnet mvp nllb-moe nomic_bert nystromformer
-    openai-gpt pegasus plbart prophetnet pvt rembert roberta roberta-prelayernorm roc_bert roformer
-    squeezebert swinv2 tapas trocr unispeech wav2vec2 wav2vec2-conformer wavlm whisper xlm
-    xlm-roberta xlm-roberta-xl xlnet xmod yolos"""
+    """
+    albert bart bert bert-generation big_bird biogpt blenderbot blenderbot-small camembert convbert
+    ctrl data2vec-audio data2vec-text data2vec-vision deberta deberta-v2 dinov2 distilbert electra
+    ernie esm falcon flaubert fsmt funnel gpt2 gpt_oss hubert ibert levit longt5 luke m2m_100 marian
+    mbart megatron-bert mobilebert mobilevit mpnet mvp nllb-moe nomic_bert nystromformer openai-gpt
+    pegasus plbart prophetnet pvt rembert roberta roberta-prelayernorm roc_bert roformer squeezebert
+    swinv2 tapas trocr unispeech wav2vec2 wav2vec2-conformer wavlm whisper xlm xlm-roberta
+    xlm-roberta-xl xlnet xmod yolos
+    """
 )
 
 _WRITTEN_OUT = _named(

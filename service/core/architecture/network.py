@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -77,6 +78,18 @@ class Network:
     def outside_layers(self) -> tuple[Placed, ...]:
         """Leaves that stand in no layer: embeddings, final norm, head."""
         return tuple(part for part in self._parts if isinstance(part, Placed))
+
+    @cached_property
+    def between(self) -> Mapping[int, tuple[Placed, ...]]:
+        """The leaves between layers, by how many layers come before: those between two towers."""
+        found: dict[int, tuple[Placed, ...]] = {}
+        reached = 0
+        for part in self._parts:
+            if isinstance(part, Run):
+                reached += part.block.repeat
+            elif 0 < reached < self.layers:
+                found[reached] = (*found.get(reached, ()), part)
+        return found
 
     def distinct(self) -> tuple[Placed, ...]:
         """The leaves outside the layers, and those of one layer of each kind."""

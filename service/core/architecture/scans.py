@@ -36,6 +36,17 @@ def _chunked_scan(op: Scan, e: float) -> float:
     return 4.0 * heads * (3.0 * SCAN_CHUNK + 5.0 * state) + 43.0 * op.width
 
 
+def _chunked_backward(op: Scan) -> float:
+    """Mamba-2 gives back what a chunk kept as fast as it makes gradients.
+
+    What is alive beside it are the fp32 gradients of the stream and its gate, in and out.
+    """
+    return 16.0 * op.width
+
+
+BACKWARD: Mapping[str, Callable[[Scan], float]] = {"mamba2": _chunked_backward}
+"""Bytes of gradients for one position; those not named make as much as they kept."""
+
 WRITTEN_OUT: Mapping[str, Callable[[Scan, float], float]] = {
     "mamba": _selective_scan,
     "mamba2": _chunked_scan,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ from service.core.numeric import FloatArray, Number
 from service.core.parameters import SplitCount
 
 COUNT = 5
-NOMINAL_SEQUENCES = (256.0, 2048.0, 16384.0)
+NOMINAL_SEQUENCES = (64.0, 256.0, 2048.0, 16384.0)
 """Tokens at which candidates are compared."""
 _BATCHES = tuple(2.0**exponent for exponent in range(-6, 12, 2))
 
@@ -61,17 +62,17 @@ class Layer(NamedTuple):
 
     kept: Saved
     """From forward to backward."""
-    worst: Moment
-    """The largest moment inside its backward pass; its own gradients not counted."""
+    worst: tuple[Moment, Moment]
+    """The largest moments inside its backward pass, of many samples and of few."""
     gradients: SplitCount
     """Of its weights."""
     cached: SplitCount
     """16-bit copies of its weights."""
 
-    @property
-    def alone(self) -> Moment:
-        """Its largest moment, with the copies of its weights."""
-        return self.worst._replace(weights=sum_of(self.cached, self.worst.weights))
+    def alone(self, few: int) -> Moment:
+        """Its largest moment of many samples (0) or few (1), with the copies of its weights."""
+        moment = self.worst[few]
+        return moment._replace(weights=sum_of(self.cached, moment.weights))
 
 
 class Stack(NamedTuple):
@@ -80,6 +81,15 @@ class Stack(NamedTuple):
     kinds: tuple[Layer, ...]
     runs: tuple[tuple[int, float], ...]
     """Which kind, and how many of it follow each other."""
+
+    def knowing(self, kinds: Iterable[Layer]) -> Stack:
+        """With further kinds of layers."""
+        return self._replace(kinds=(*self.kinds, *kinds))
+
+    def running(self, first: int, parts: Sequence[tuple[object, float]], count: int) -> Stack:
+        """With so many layers more, divided among the kinds from `first` on by their shares."""
+        further = ((first + place, share * count) for place, (_, share) in enumerate(parts))
+        return self._replace(runs=(*self.runs, *further))
 
     def kept(self) -> Saved:
         """From forward to backward, by all layers."""
@@ -99,35 +109,37 @@ class Site(NamedTuple):
     hidden: int
 
 
-def layer(leaves: Sequence[Placed], context: Context, site: Site) -> Layer:
-    """The layer of these leaves.
+def layer(leaves: Sequence[Placed], context: Context, site: Site, shared: bool = False) -> Layer:
+    """The layer of these leaves; `shared`: others use its weights too.
 
     It is the same on every stage and under every optimizer, so it is folded once.
     """
     kernels = replace(context.kernels, optimizer="adamw", offload="none")
     anywhere = site._replace(pipeline=1, stage=0)
-    return _layer(tuple(leaves), replace(context, kernels=kernels), anywhere)
+    return _layer(tuple(leaves), replace(context, kernels=kernels), anywhere, shared)
 
 
 @lru_cache(maxsize=256)
-def _layer(leaves: tuple[Placed, ...], context: Context, site: Site) -> Layer:
+def _layer(leaves: tuple[Placed, ...], context: Context, site: Site, shared: bool) -> Layer:
     steps = traced(leaves, context, entered(leaves, context))
-    total = Saved()
-    worst, worst_size = Moment(Saved()), -1.0
+    total, found = Saved(), list[Moment]()
     hidden = _stream_width(leaves, context, site)
-    for leaf, amount in steps:
+    made = [weight_amounts([leaf], context, site)[0] for leaf in leaves]
+    if context.modules and not shared:
+        made = list(accumulate(reversed(made), sum_of))[::-1]
+    for (leaf, amount), behind in zip(steps, made, strict=True):
         total = total.plus(amount)
         alive = placed(leaf, working(leaf, context, hidden), recomputed=False)
-        gradient, _ = weight_amounts([leaf], context, site)
-        moment = Moment(total.plus(alive), weights=sum_of(gradient, dequantised([leaf], site)))
-        size = _nominal(moment, NOMINAL_SEQUENCES[1])
-        if size > worst_size:
-            worst, worst_size = moment, size
+        found.append(Moment(total.plus(alive), weights=sum_of(behind, dequantised([leaf], site))))
+    worst = (max(found, key=_of_many), max(found, key=_of_one))
     gradients, cached = weight_amounts(leaves, context, site)
     if context.kernels.recomputation == "full":
         entry = layer_input(leaves[0], context.formats.residual)
-        worst = worst._replace(held=worst.held.plus(entry), weights=sum_of(cached, worst.weights))
-        return Layer(entry, worst, gradients, NOTHING)
+        many, few = (
+            moment._replace(held=moment.held.plus(entry), weights=sum_of(cached, moment.weights))
+            for moment in worst
+        )
+        return Layer(entry, (many, few), gradients, NOTHING)
     return Layer(total, worst, gradients, cached)
 
 
@@ -177,33 +189,37 @@ def _dequantiser(stored: str) -> str:
 
 
 def moments(
-    start: Moment, before: Saved, stack: Stack, last: SplitCount, end: Moment
+    around: Sequence[Moment], before: Saved, stack: Stack, last: SplitCount
 ) -> tuple[Moment, ...]:
     """The candidates of a stage.
 
-    `start`: the loss runs backward. `before`: kept in front of the layers. `last`: gradients of
-    what follows the layers. `end`: all gradients exist.
+    `around`: what comes around the layers' backward: all gradients exist, the loss runs backward,
+    and others. `before`: kept in front of the layers. `last`: gradients of what follows them.
 
     In between the first or the last layer of a run goes backward: those in front of it are kept,
     those behind it have gradients. All sizes follow from how many there are of each kind, so only
     the moments that win are built.
     """
+    amounts = [_amounts(each) for each in around]
     if not stack.runs:
-        return _winners(np.array([_amounts(end), _amounts(start)]), [end, start].__getitem__)
-    own, front, behind = _passes(stack)
+        return _winners(np.array(amounts), around.__getitem__)
+    own, front, behind = (np.concatenate([each, each]) for each in _passes(stack))
+    few = (np.arange(len(own)) >= len(own) // 2).astype(np.intp)
     sizes = front @ _table(Moment(kind.kept, weights=kind.cached) for kind in stack.kinds)
     sizes += behind @ _table(Moment(Saved(), kind.gradients) for kind in stack.kinds)
-    sizes += _table(kind.alone for kind in stack.kinds)[own]
-    sizes += _amounts(Moment(before, last))
+    alone = _table(kind.alone(number) for number in (0, 1) for kind in stack.kinds)
+    sizes += alone[own + few * len(stack.kinds)]
+    outside = Moment(before, last)
+    sizes += _amounts(outside)
 
     def built(index: int) -> Moment:
-        if index < 2:
-            return (end, start)[index]
-        row = index - 2
+        if index < len(around):
+            return around[index]
+        row = index - len(around)
         numbers = (front[row].tolist(), behind[row].tolist())
-        return _built(stack, own[row], *numbers, Moment(before, last))
+        return _built(stack.kinds, stack.kinds[own[row]].alone(int(few[row])), numbers, outside)
 
-    return _winners(np.array([_amounts(end), _amounts(start), *sizes]), built)
+    return _winners(np.array([*amounts, *sizes]), built)
 
 
 def _passes(stack: Stack) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
@@ -228,15 +244,14 @@ def _table(found: Iterable[Moment]) -> FloatArray:
 
 
 def _built(
-    stack: Stack, own: int, front: list[float], behind: list[float], around: Moment
+    kinds: Sequence[Layer], alone: Moment, numbers: tuple[list[float], list[float]], outside: Moment
 ) -> Moment:
-    """One layer goes backward; `around`: what is held outside the layers."""
-    held, made, copies = around.held, around.gradients, around.weights
-    for kind, before, after in zip(stack.kinds, front, behind, strict=True):
+    """One layer goes backward, so many of each kind are in front of it and behind it."""
+    held, made, copies = outside.held, outside.gradients, outside.weights
+    for kind, before, after in zip(kinds, *numbers, strict=True):
         held = held.plus(kind.kept.scaled(before))
         made = sum_of(scaled(kind.gradients, after), made)
         copies = sum_of(scaled(kind.cached, before), copies)
-    alone = stack.kinds[own].alone
     return Moment(held.plus(alone.held), made, sum_of(alone.weights, copies))
 
 
@@ -268,7 +283,13 @@ def _amounts(moment: Moment) -> tuple[float, float, float, float]:
     return fixed, linear, square, weights
 
 
-def _nominal(moment: Moment, tokens: float) -> float:
+def _of_many(moment: Moment) -> float:
+    """Bytes of one sample, next to which those of weights vanish when there are many."""
+    fixed, linear, square, _ = _amounts(moment)
+    tokens = NOMINAL_SEQUENCES[2]
+    return fixed + tokens * (linear + tokens * square)
+
+
+def _of_one(moment: Moment) -> float:
     """Bytes of one sample and of the weights."""
-    fixed, linear, square, weights = _amounts(moment)
-    return fixed + tokens * (linear + tokens * square) + weights
+    return _of_many(moment) + _amounts(moment)[3]

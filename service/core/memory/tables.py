@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from service.core.architecture.activations import Context
 from service.core.architecture.modules import Traits, traits
 from service.core.architecture.network import Network
-from service.core.architecture.operators import Linear
+from service.core.architecture.operators import Embedding, Linear
 from service.core.architecture.tree import Placed
 from service.core.formats import formats
 from service.core.memory import saved, states
@@ -24,7 +25,7 @@ from service.core.memory.moments import (
     weight_amounts,
 )
 from service.core.memory.saved import Saved
-from service.core.memory.states import States, scaled
+from service.core.memory.states import NOTHING, States, scaled, sum_of
 from service.core.numeric import Number
 from service.core.parallelism import Kernels
 from service.core.parameters import ParameterTable, SplitCount
@@ -61,26 +62,33 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
     site = Site(pipeline, stage, network.stored, network.hidden_size)
     leaves = network.stage(pipeline, stage)
     head = [leaf for leaf, _ in leaves if _is_head(leaf)]
-    others = [(leaf, 1.0) for leaf, _ in leaves if leaf.first_layer is None and not _is_head(leaf)]
+    gaps = {id(leaf) for gap in _gaps(network, site).values() for leaf in gap}
+    others = [
+        (leaf, 1.0)
+        for leaf, _ in leaves
+        if leaf.first_layer is None and not _is_head(leaf) and id(leaf) not in gaps
+    ]
     stack = _stack(network, context, site)
     inside, outside, logits = stack.kept(), saved.total(others, context), _head_kept(head, context)
     held = states.fold(network, kernels, width, pipeline, stage)
     if kernels.recomputed == 1.0:
-        held = held._replace(cached=states.NOTHING)
+        held = held._replace(cached=NOTHING)
     beside = held.cached if context.modules else _head_weights(head, context, site)
-    beside = states.sum_of(beside, dequantised(head, site))
+    beside = sum_of(beside, dequantised(head, site))
     at_loss = inside.plus(outside).plus(logits).plus(_head_backward(head, context))
     start = Moment(at_loss, weights=beside)
     tied, _ = weight_amounts(_tied(head, pipeline), context, site)
     end = Moment(Saved(), held.gradients, tied)
-    last, _ = weight_amounts(head, context, site)
+    last, _ = weight_amounts(_tied(head, pipeline) or head, context, site)
+    kept = inside.plus(outside)
+    around = (end, start, *_at_head(head, context, kept, sum_of(last, held.cached)))
     return MemoryTable(
         held,
         inside,
         outside,
         logits,
         _logits(head[-1], width.compute) if head and context.modules else Saved(),
-        moments(start, outside, stack, last, end),
+        moments(around, outside, stack, last),
         held.parameters.key_value_heads,
         *_switches(kernels),
     )
@@ -140,22 +148,87 @@ def _is_head(leaf: Placed) -> bool:
 def _stack(network: Network, context: Context, site: Site) -> Stack:
     """The layers of a stage; those of one kind are folded once.
 
-    Where recomputation covers a part of the layers, each run has that part first.
+    Where recomputation covers a part of the layers, each run has that part first. What stands
+    between two towers runs backward between them.
     """
-    parts, share = [(context, 1.0)], context.kernels.recomputed
-    if 0.0 < share < 1.0:
-        first, others = _recomputing(context, "full"), _recomputing(context, "none")
-        parts = [(first, share), (others, 1.0 - share)]
+    parts = _parts(context)
     known: dict[int, int] = {}
-    kinds: list[Layer] = []
-    runs: list[tuple[int, float]] = []
+    stack = Stack((), ())
+    gaps, reached = _gaps(network, site), 0
+    before: tuple[Placed, ...] = ()
     for leaves, count in network.runs(site.pipeline, site.stage):
-        if id(leaves) not in known:
-            known[id(leaves)] = len(kinds)
-            kinds += [layer(leaves, part, site) for part, _ in parts]
-        place = known[id(leaves)]
-        runs += [(place + i, number * count) for i, (_, number) in enumerate(parts)]
-    return Stack(tuple(kinds), tuple(runs))
+        if before and leaves[0] == before[0]._replace(reused=True) != before[0]:
+            stack = _sharing(stack, before, count, parts, site)
+        else:
+            if id(leaves) not in known:
+                known[id(leaves)] = len(stack.kinds)
+                stack = stack.knowing(layer(leaves, part, site) for part, _ in parts)
+            stack = stack.running(known[id(leaves)], parts, count)
+            before = leaves
+        reached += count
+        if reached in gaps:
+            gap = _gap(gaps[reached], _ties(network), context, site)
+            stack = stack.knowing([gap]).running(len(stack.kinds), ((context, 1.0),), 1)
+    return stack
+
+
+def _parts(context: Context) -> tuple[tuple[Context, float], ...]:
+    """The kinds of recomputation in a run of layers, and their shares of it."""
+    share = context.kernels.recomputed
+    if not 0.0 < share < 1.0:
+        return ((context, 1.0),)
+    ways = (("full", share), ("none", 1.0 - share))
+    return tuple((_recomputing(context, way), part) for way, part in ways)
+
+
+def _ties(network: Network) -> bool:
+    top = network.head_position()
+    return top is not None and isinstance(top.operator, Linear) and top.operator.tied
+
+
+def _sharing(
+    stack: Stack,
+    leaves: tuple[Placed, ...],
+    count: int,
+    parts: tuple[tuple[Context, float], ...],
+    site: Site,
+) -> Stack:
+    """The stack with `count` more layers that use the weights of its last one."""
+    uses = [_shared(layer(leaves, part, site, shared=True)) for part, _ in parts]
+    first, others, last = ([use[place] for use in uses] for place in range(3))
+    number = len(parts)
+    stack = stack._replace(kinds=(*stack.kinds[:-number], *first)).knowing(others).knowing(last)
+    start = len(stack.kinds) - 2 * number
+    return stack.running(start, parts, count - 1).running(start + number, parts, 1)
+
+
+def _shared(one: Layer) -> tuple[Layer, Layer, Layer]:
+    """The first, the others and the last of layers that share their weights.
+
+    Copies are held until the first one's backward, gradients from the last one's on.
+    """
+    first = one._replace(gradients=NOTHING)
+    return first, first._replace(cached=NOTHING), one._replace(cached=NOTHING)
+
+
+def _gaps(network: Network, site: Site) -> Mapping[int, tuple[Placed, ...]]:
+    """What stands between layers, by how many of them come before."""
+    return network.between if site.pipeline == 1 else {}
+
+
+def _gap(leaves: tuple[Placed, ...], tied: bool, context: Context, site: Site) -> Layer:
+    """What stands between two towers, as a layer that is never recomputed.
+
+    The gradient of a table that the head shares is added to the head's.
+    """
+    kept = saved.total([(leaf, 1.0) for leaf in leaves], context)
+    own = [leaf for leaf in leaves if not (tied and _is_table(leaf))]
+    nothing = Moment(Saved())
+    return Layer(kept, (nothing, nothing), *weight_amounts(own, context, site))
+
+
+def _is_table(leaf: Placed) -> bool:
+    return isinstance(leaf.operator, Embedding) and leaf.operator.input
 
 
 def _recomputing(context: Context, recomputation: str) -> Context:
@@ -180,6 +253,17 @@ def _head_backward(head: list[Placed], context: Context) -> Saved:
     copies = coefficients()["fused_hidden_copies"] * context.formats.compute
     width = getattr(head[-1].operator, "inputs", 0)
     return result.plus(Saved(full=head[-1].stream.positions().scaled(copies * width)))
+
+
+def _at_head(
+    head: list[Placed], context: Context, kept: Saved, weights: SplitCount
+) -> tuple[Moment, ...]:
+    """The head makes the gradient of its matrix, while that of the logits and all else is held."""
+    if not head or not context.modules:
+        return ()
+    entry = saved.total([(leaf, 1.0) for leaf in head], context)
+    logits = _logits(head[-1], context.formats.compute)
+    return (Moment(kept.plus(entry).plus(logits), weights=weights),)
 
 
 def _head_weights(head: list[Placed], context: Context, site: Site) -> SplitCount:

@@ -75,8 +75,8 @@ def squeezebert(config: Config) -> Network:
     attention, first, mlp, second = encoder_layer(config, hidden)
     grouped = {
         "query": _grouped(config, "q_groups", hidden, hidden),
-        "key": _grouped(config, "k_groups", hidden, hidden),
-        "value": _grouped(config, "v_groups", hidden, hidden),
+        "key": replace(_grouped(config, "k_groups", hidden, hidden), keeps_input=False),
+        "value": replace(_grouped(config, "v_groups", hidden, hidden), keeps_input=False),
         "dense": _grouped(config, "post_attention_groups", hidden, hidden),
         "intermediate": _grouped(config, "intermediate_groups", hidden, inner),
         "output": _grouped(config, "output_groups", inner, hidden),

@@ -102,7 +102,7 @@ def clip_text(config: Config) -> tuple[Block, ...]:
 
 
 def clip(config: Config) -> Network:
-    """CLIPModel: both towers, a projection each and a temperature."""
+    """CLIPModel: both towers, the image's first; a projection each and a temperature."""
     text, vision = (
         config.section("text_config", CLIP_TEXT),
         config.section("vision_config", CLIP_VISION),
@@ -114,7 +114,7 @@ def clip(config: Config) -> Network:
         Linear("text_projection", hidden, width),
         Parameter("logit_scale", (1,)),
     )
-    parts = (*clip_text(text), *clip_vision(vision), Block("head", top, stream=fixed(1)))
+    parts = (*clip_vision(vision), *clip_text(text), Block("head", top, stream=fixed(1)))
     on_top(config, {"CLIPModel": ()}, "CLIPModel")
     network = encoder(config, hidden, parts)
     return replace(network, sequence_limit=text.integer("max_position_embeddings"))
@@ -193,7 +193,7 @@ def _siglip(config: Config, towers: Children, name: str) -> Network:
         Parameter("logit_scale", (1,)),
         Parameter("logit_bias", (1,)),
     )
-    parts = (*words, *towers, Block("head", top, stream=fixed(1)))
+    parts = (*towers, *words, Block("head", top, stream=fixed(1)))
     on_top(config, {name: ()}, name)
     network = encoder(config, hidden, parts)
     return replace(network, sequence_limit=text.integer("max_position_embeddings"))

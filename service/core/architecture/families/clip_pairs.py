@@ -40,14 +40,14 @@ ALTCLIP_TEXT = BERT | {
 def _pair(
     config: Config, words: Children, vision: Config, text_width: int, joint: int, name: str
 ) -> Network:
-    """Two towers, a projection each and a temperature."""
+    """Two towers, the image's first; a projection each and a temperature."""
     on_top(config, {name: ()}, name)
     top = (
         Linear("visual_projection", vision.integer("hidden_size"), joint),
         Linear("text_projection", text_width, joint),
         Parameter("logit_scale", (1,)),
     )
-    parts = (*words, *clip_vision(vision), Block("head", top, stream=fixed(1)))
+    parts = (*clip_vision(vision), *words, Block("head", top, stream=fixed(1)))
     return encoder(config, text_width, parts)
 
 

@@ -85,16 +85,12 @@ def _layer(shape: AttentionShape, cross: AttentionShape, mlp: Block, before: boo
     """Self attention, cross attention and feed-forward, with norms before or after each."""
     norm = Norm("norm", shape.hidden, "layer", bias=True)
     crossed = attention(replace(cross, causal=False, keys=NOTHING))
-    halves = (
-        ("self_attn_layer_norm", attention(shape)),
-        ("encoder_attn_layer_norm", Block("encoder_attn", crossed.children, stream=NOTHING)),
-        ("final_layer_norm", mlp),
-    )
-    children: list[Block | Norm] = []
-    for name, block in halves:
-        named = replace(norm, name=name)
-        children += [named, block] if before else [block, named]
-    return tuple(children)
+    own = (replace(norm, name="self_attn_layer_norm"), attention(shape))
+    last = (replace(norm, name="final_layer_norm"), mlp)
+    beside = (replace(norm, name="encoder_attn_layer_norm"), *crossed.children)
+    skipped = Block("encoder_attn", beside, stream=NOTHING)
+    order = 1 if before else -1
+    return (*own[::order], skipped, *last[::order])
 
 
 def trocr(config: Config) -> Network:

@@ -55,6 +55,8 @@ class Grid:
     height: int
     width: int
     channels: int
+    padded: bool = False
+    """Convolutions read a padded copy, as TensorFlow pads."""
 
     def stream(self) -> Stream:
         """The positions as a stream."""
@@ -86,7 +88,8 @@ class Grid:
         """A convolution that keeps the size but for its stride, batch norm and activation."""
         if self.channels % groups or outputs % groups:
             raise ConfigError(name, f"{groups} groups do not divide {self.channels} channels")
-        shrunk = self.shrink(stride)
+        border = self.border(kernel, stride) if self.padded else 1.0
+        shrunk = self.shrink(stride) * border
         made: list[Operator] = [
             Convolution(
                 "convolution", self.channels, outputs, (kernel, kernel), groups, bias, shrunk
@@ -98,6 +101,16 @@ class Grid:
             made.append(Activation("activation", outputs, act, split=Split.WHOLE))
         self.channels = outputs
         return Block(name, tuple(made), stream=self.stream())
+
+    def border(self, kernel: int, stride: int) -> float:
+        """Positions of the padded input for one of the input.
+
+        Enough are added that each `stride` begins a kernel that is full.
+        """
+        area = 1.0
+        for side in (self.height, self.width):
+            area *= 1.0 + max(kernel - (side % stride or stride), 0) / side
+        return area
 
     def excite(self, width: int, act: str, name: str = "squeeze_excite") -> Block:
         """Squeeze and excitation (Hu et al. 2017, arXiv 1709.01507): a scale for each channel."""

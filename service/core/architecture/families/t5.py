@@ -73,6 +73,13 @@ def _shape(config: Config) -> AttentionShape:
     )
 
 
+def _reach(config: Config) -> int | None:
+    """Tokens that one of a local encoder sees: itself and so many on either side."""
+    if config.get("encoder_attention_type") != "local":
+        return None
+    return 2 * config.integer("local_radius") + 1
+
+
 def _mlp(config: Config) -> Block:
     hidden, inner = config.integer("d_model"), config.integer("d_ff")
     kind = config.text("feed_forward_proj")
@@ -99,7 +106,7 @@ def _layers(
     config: Config, count: int, mlps: list[Block], decoder: bool, each_biased: bool, globally: bool
 ) -> Children:
     hidden = config.integer("d_model")
-    shape = replace(_shape(config), causal=decoder)
+    shape = replace(_shape(config), causal=decoder, window=None if decoder else _reach(config))
     own = attention(shape)
     norm = Norm("layer_norm", hidden)
     crossed: Children = ()
@@ -207,7 +214,7 @@ def umt5(config: Config) -> Network:
 
 def longt5(config: Config) -> Network:
     """LongT5ForConditionalGeneration: a local or transient-global encoder."""
-    config = read(config, T5 | {"encoder_attention_type": "local"})
+    config = read(config, T5 | {"encoder_attention_type": "local", "local_radius": 127})
     kind = config.text("encoder_attention_type")
     if kind not in ("local", "transient-global"):
         raise refuse(config, "encoder_attention_type", "local, transient-global")

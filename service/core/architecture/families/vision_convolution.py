@@ -31,6 +31,7 @@ MOBILENET_V1 = {
     "depth_multiplier": 1.0,
     "min_depth": 8,
     "hidden_act": "relu6",
+    "tf_padding": True,
 }
 MOBILENET_V2 = MOBILENET_V1 | {
     "depth_divisible_by": 8,
@@ -85,7 +86,8 @@ def _multiplied(config: Config, channels: int) -> int:
 def mobilenet_v1(config: Config) -> Network:
     """MobileNetV1ForImageClassification: depthwise and pointwise convolutions in turn."""
     config = read(config, MOBILENET_V1)
-    grid = Grid(*sizes(config, "image_size"), config.integer("num_channels"))
+    channels, padded = config.integer("num_channels"), config.flag("tf_padding")
+    grid = Grid(*sizes(config, "image_size"), channels, padded)
     act, times = config.text("hidden_act"), config.number("depth_multiplier", 1e-6, 1e3)
     least = config.integer("min_depth")
     depth, width = 32, max(int(32 * times), least)
@@ -111,12 +113,13 @@ def inverted(grid: Grid, inner: int, outputs: int, stride: int, act: str) -> Blo
 def mobilenet_v2(config: Config) -> Network:
     """MobileNetV2ForImageClassification: inverted residuals."""
     config = read(config, MOBILENET_V2)
-    grid = Grid(*sizes(config, "image_size"), config.integer("num_channels"))
+    channels, padded = config.integer("num_channels"), config.flag("tf_padding")
+    grid = Grid(*sizes(config, "image_size"), channels, padded)
     act, times = config.text("hidden_act"), config.number("depth_multiplier", 1e-6, 1e3)
-    channels = [_multiplied(config, width) for width in _V2_CHANNELS]
-    parts = [_v2_stem(config, grid, channels[0])]
+    widths = [_multiplied(config, width) for width in _V2_CHANNELS]
+    parts = [_v2_stem(config, grid, widths[0])]
     reached = 2
-    for step, outputs in zip(_V2_STRIDES, channels[1:], strict=True):
+    for step, outputs in zip(_V2_STRIDES, widths[1:], strict=True):
         stride = 1 if reached == config.integer("output_stride") else step
         reached *= stride
         wide = round(grid.channels * config.number("expand_ratio", 1e-6, 1e3))
