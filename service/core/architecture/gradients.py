@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from service.core.architecture.activations import (
-    Context,
-    Kept,
-    divided,
-    input_split,
-    scan_backward_bytes,
-    score_parts,
-    windowed,
-)
+from service.core.architecture.activations import input_split, scan_backward_bytes
+from service.core.architecture.attention_kept import score_parts, windowed
+from service.core.architecture.kept import Context, Kept, divided
 from service.core.architecture.local_attention import backward_bytes
 from service.core.architecture.operators import (
     Activation,

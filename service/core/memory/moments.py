@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.architecture.activations import Context
 from service.core.architecture.gradients import working
+from service.core.architecture.kept import Context
 from service.core.architecture.operators import Activation, Convolution
 from service.core.architecture.tree import Placed
 from service.core.memory.calibration import coefficients, folded

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from service.core.architecture.activations import Context, Flow, Kept, kept
+from service.core.architecture.activations import kept
+from service.core.architecture.kept import Context, Flow, Kept
 from service.core.architecture.operators import Activation, Attention, Convolution, Linear, Norm
 from service.core.architecture.polynomial import ZERO, Polynomial
 from service.core.architecture.tree import Placed

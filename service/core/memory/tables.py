@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from service.core.architecture.activations import Context
+from service.core.architecture.kept import Context
 from service.core.architecture.modules import Traits, traits
 from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Linear
