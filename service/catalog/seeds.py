@@ -9,8 +9,9 @@ from typing import get_args
 
 from service.catalog.facts import Draft
 from service.catalog.kinds import KINDS
+from service.catalog.reports import ImportRefused, Outcome, Report
 from service.catalog.snapshot import Snapshot
-from service.catalog.transfer import Form, ImportRefused, Outcome, Report, parse
+from service.catalog.texts import Form, parse
 
 AUTHOR = "seed"
 RECORDED_AT = "2026-11-01T00:00:00.000000Z"

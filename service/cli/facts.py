@@ -63,8 +63,10 @@ def _told(lines: Sequence[str], total: int, wrong: int, dry_run: bool) -> int:
 
 def _imported(found: settings.Settings, options: argparse.Namespace) -> int:
     from service.catalog.errors import CatalogError
+    from service.catalog.reports import ImportRefused
     from service.catalog.store import Store
-    from service.catalog.transfer import Form, ImportRefused, import_text
+    from service.catalog.texts import Form
+    from service.catalog.transfer import import_text
 
     form: Form = "json" if options.file.suffix == ".json" else "csv"
     store = Store(found.database_url)
@@ -91,7 +93,7 @@ def give_out(found: settings.Settings, options: argparse.Namespace) -> int:
     """Print the facts that stand."""
     from service.catalog.errors import CatalogError
     from service.catalog.store import Store
-    from service.catalog.transfer import Form, export_text
+    from service.catalog.texts import Form, export_text
 
     store = Store(found.database_url)
     try:

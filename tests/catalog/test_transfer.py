@@ -7,9 +7,11 @@ import json
 import pytest
 
 from service.catalog.errors import UnknownKind
+from service.catalog.reports import ImportRefused
 from service.catalog.snapshot import Snapshot
 from service.catalog.store import Store
-from service.catalog.transfer import Form, ImportRefused, export_text, import_text, parse
+from service.catalog.texts import Form, export_text, parse
+from service.catalog.transfer import import_text
 from tests.catalog.documents import accelerator, region
 
 HEADER = "name,provider,accelerator,accelerator_count,term,usd_per_device_hour,source,licence\n"

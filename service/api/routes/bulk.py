@@ -14,7 +14,9 @@ from service.api.catalog_documents import CatalogKind
 from service.api.keys import Writer
 from service.api.problems import FieldError, ProblemError
 from service.api.state import StoreHere, snapshot
-from service.catalog.transfer import Form, ImportRefused, Outcome, Report, export_text, import_text
+from service.catalog.reports import ImportRefused, Outcome, Report
+from service.catalog.texts import Form, export_text
+from service.catalog.transfer import import_text
 
 router = APIRouter(tags=["catalog"])
 SHOWN = 1_000
