@@ -23,6 +23,7 @@ from service.core.architecture.network import Network
 from service.core.layout_space import Question
 from service.core.parallelism import Kernels
 from service.core.search import best_layout, usual_space
+from service.core.throughput.predictions import tuning
 
 ACCELERATORS = {
     "A100-80GB SXM": "a100-sxm4-80gb",
@@ -188,6 +189,6 @@ def backtest() -> list[BacktestRow]:
 def _expected(others: Sequence[Run], run: Run) -> Reached:
     if run.node:
         return in_a_node(others)
-    share, growth = in_a_cluster(others)
-    tuned = min((run.devices / DEFAULT_DEVICES) ** growth, 1.0 / share.value)
-    return Reached(*(bound * tuned for bound in share))
+    cluster = shares(others)["searched_cluster"]
+    tuned = float(tuning(cluster, run.devices))
+    return Reached(*(cluster[bound] * tuned for bound in Reached._fields))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -86,6 +87,15 @@ def model_flops_utilization(
     return step_seconds.inverse(flops / (devices * peak_flops))
 
 
+def tuning(cluster: Mapping[str, float], devices: Number) -> Number:
+    """What runs on so many devices reach of the best layout, over those on `cluster["devices"]`.
+
+    It grows with the devices as far as runs were measured, and up to the whole.
+    """
+    measured = minimum(maximum(devices, cluster["fewest"]), cluster["most"])
+    return minimum(power(measured / cluster["devices"], cluster["growth"]), 1 / cluster["value"])
+
+
 def billed_factor(layout: Layout, device: Device) -> Interval:
     """Billed hours of a run over the sum of its steps.
 
@@ -98,8 +108,7 @@ def billed_factor(layout: Layout, device: Device) -> Interval:
     shares = document()["shares"]
     node = layout.devices <= device.devices_per_node
     cluster = shares["searched_cluster"]
-    measured = minimum(maximum(layout.devices, cluster["fewest"]), cluster["most"])
-    tuned = minimum(power(measured / cluster["devices"], cluster["growth"]), 1 / cluster["value"])
+    tuned = tuning(cluster, layout.devices)
 
     def share(bound: str) -> Number:
         given = where(node, shares["given_node"][bound], shares["given_cluster"][bound])
