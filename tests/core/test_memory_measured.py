@@ -46,7 +46,7 @@ MENDED = {
     "mamba": 0.01,
     "mamba2": 0.015,
     "mobilenet_v1": 0.02,
-    "resnet": 0.04,
+    "resnet": 0.02,
     "squeezebert": 0.01,
     "trocr": 0.04,
 }

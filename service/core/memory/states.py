@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from service.core.architecture.network import Network
-from service.core.architecture.operators import Linear, Weight
+from service.core.architecture.operators import Convolution, Linear, Weight
 from service.core.architecture.tree import Placed
 from service.core.finetuning import HEAD_TOO
 from service.core.formats import Formats
@@ -130,7 +130,7 @@ def of_weight(
         formats = ADAPTER
     elements = float(weight.elements)
     held = _stored_bytes(weight, leaf, stored, formats)
-    product = linear is not None and weight.name == "weight"
+    product = isinstance(leaf.operator, Linear | Convolution) and weight.name == "weight"
     cached = formats.cached_weight * elements if product else 0.0
     if leaf.frozen:
         return WeightStates(held, formats.compute * elements, 0.0, 0.0, 0.0, cached)
