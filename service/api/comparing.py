@@ -138,7 +138,10 @@ def _job(body: AlternativesRequest, network: Network, ledger: Ledger) -> Serving
 def _need(body: AlternativesRequest, job: ServingJob, around: Surroundings) -> Need:
     usd = around.usd_per_device_hour
     if usd is None:
-        detail = "a comparison in money needs a price; send request.pricing.usd_per_device_hour"
+        detail = (
+            "a comparison in money needs a price; send request.pricing.usd_per_device_hour "
+            "(of a device of your own what an hour of it costs you, 0 to leave money out)"
+        )
         raise at("unknown-price", "/request/pricing", detail)
     limits = body.latency or LatencySpec()
     hardware = body.request.hardware

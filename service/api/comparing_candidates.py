@@ -83,7 +83,8 @@ def alternatives(
     if not below:
         ledger.warn(
             "no-smaller-relative",
-            f"the catalog holds no smaller model of this family that reads {longest:g} tokens",
+            f"the catalog holds no smaller model of this family that reads {longest:g} tokens; "
+            "name others in candidates",
         )
     found = [
         replace(current, name=_named(_model(current), weights), weights=weights)

@@ -15,6 +15,7 @@ biases stay at 16 bits, which is why "8B at 4 bits" is 6 GB and not 4. Bits a qu
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -73,13 +74,22 @@ class UnknownFormat(ValueError):
     """A weight format that has no size rule."""
 
 
+def _unknown(name: str) -> UnknownFormat:
+    """Says which known names contain the one that was meant, or look like it."""
+    meant = name[:60].strip().lower()
+    near = [known for known in FORMATS if meant and meant in known.lower()]
+    near = near or difflib.get_close_matches(meant, FORMATS, 3)
+    hint = f"; did you mean {' or '.join(near[:3])}?" if near else ""
+    return UnknownFormat(f"unknown weight format {name[:60]!r}{hint}")
+
+
 def matrix_size(name: str) -> Size:
     """The rule that sizes a quantised matrix; raises UnknownFormat."""
     if name in _SIZES:
         return _SIZES[name]
     match = _INTEGER.fullmatch(name)
     if match is None:
-        raise UnknownFormat(f"unknown weight format {name[:60]!r}")
+        raise _unknown(name)
     method, bits, group = match[1], int(match[2]), int(match[3])
     return _grouped(bits, group, 16 + bits, input_bytes=4.0 if method == "gptq" else 0.0)
 
@@ -114,7 +124,7 @@ def stored_bytes(network: Network, name: str) -> Iterator[tuple[Placed, Weight, 
     """Each tensor with the bytes of all its copies; raises UnknownFormat."""
     if name.startswith("gguf:"):
         if not gguf.known(name.removeprefix("gguf:")):
-            raise UnknownFormat(f"unknown weight format {name[:60]!r}")
+            raise _unknown(name)
         sizer = gguf.sizer(network, name.removeprefix("gguf:"))
     else:
         own = network.quantization

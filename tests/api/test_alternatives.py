@@ -246,3 +246,38 @@ def test_assumptions_name_the_fields_of_this_body(found: dict[str, Any]) -> None
     inner = ("/model", "/workload", "/site", "/hardware", "/pricing")
     assert not [a["field"] for a in found["assumptions"] if a["field"].startswith(inner)]
     assert any(a["field"].startswith("/request/") for a in found["assumptions"])
+
+
+def test_a_device_of_ones_own_needs_no_price_but_a_zero(client: httpx.Client) -> None:
+    request = {
+        "model": {"kind": "catalog", "name": "llama-3.2-3b"},
+        "workload": {"kind": "inference", "weights": "gguf:Q4_K_M", "engine": "llama.cpp"},
+        "hardware": {"accelerator": "jetson-agx-orin-64gb", "count": 1},
+    }
+    body: dict[str, Any] = BODY | {"request": request, "traffic": {"requests_per_second": 0.02}}
+    refused = client.post("/alternatives", json=body).json()
+    assert "0 to leave money out" in refused["detail"]
+    body["request"] = request | {"pricing": {"usd_per_device_hour": 0}}
+    options = client.post("/alternatives", json=body).json()["options"]
+    assert {option["usd_per_month"] for option in options if option["devices"]} == {0}
+    assert min(option["kgco2e_per_month"]["value"] for option in options if option["devices"]) > 0
+
+
+def test_a_fleet_is_the_one_that_the_estimate_of_its_model_sizes(
+    client: httpx.Client, found: dict[str, Any]
+) -> None:
+    load = {"requests_per_second": 4, "peak_to_mean": 2, "latency": BODY["latency"]}
+    lengths = {"prompt_tokens": 1000, "output_tokens": 300, "longest_tokens": 4800, "load": load}
+    alone = [one for one in found["options"] if not {"cascade", "adapter"} & set(one["how"])]
+    for option in alone:
+        workload = lengths | {"kind": "inference", "weights": option["weights"]}
+        model = {"kind": "catalog", "name": option["model"]}
+        changed = IN_USE | {"model": model, "workload": workload}
+        response = client.post("/estimate", json=changed)
+        answered = response.json()["serving"]
+        fleet = answered["fleet"]
+        assert answered["weights_bytes"] == option["stored_bytes"]
+        assert fleet["devices"] == option["devices"]
+        assert fleet["decode_seconds_per_token"] == option["decode_seconds_per_token"]
+        million = "usd_per_million_output_tokens"
+        assert fleet[million] == pytest.approx(option[million])

@@ -88,3 +88,17 @@ def test_an_int8_checkpoint_of_70b_is_met() -> None:
 def test_a_format_without_a_rule_is_refused(name: str) -> None:
     with pytest.raises(UnknownFormat):
         weight_bytes(network(LLAMA), name)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("Q4_K_M", "gguf:Q4_K_M"),
+        ("gguf:q4_k_m", "gguf:Q4_K_M"),
+        ("int4", "gptq-int4-g128"),
+        ("FP8", "fp8"),
+    ],
+)
+def test_a_format_that_was_nearly_named_is_offered(given: str, meant: str) -> None:
+    with pytest.raises(UnknownFormat, match=f"did you mean .*{meant}"):
+        weight_bytes(network(LLAMA), given)
