@@ -153,7 +153,12 @@ def test_smaller_models_are_compared_for_a_traffic(
 ) -> None:
     request = {
         "model": {"kind": "catalog", "name": "llama-3.1-70b"},
-        "workload": {"kind": "inference", "prompt_tokens": 1000, "output_tokens": 300},
+        "workload": {
+            "kind": "inference",
+            "prompt_tokens": 1000,
+            "output_tokens": 300,
+            "draft": {"tokens": 3, "acceptance": 0.7, "relative_cost": 0.1},
+        },
         "hardware": {"accelerator": "h100-sxm"},
         "pricing": {"usd_per_device_hour": 2.5},
     }
@@ -170,6 +175,7 @@ def test_smaller_models_are_compared_for_a_traffic(
     assert "the model in use" in shown
     assert "What to measure next" in shown
     assert "published findings on quality" in shown
+    assert "What would change the answer" in shown
 
 
 def test_the_page_offers_every_task(browser: webdriver.Chrome, server_url: str) -> None:

@@ -35,12 +35,15 @@ export function offer(part, request, served) {
 
 function question(request, rate, limit, task) {
   const { layout, ...rest } = request;
-  const { prompt_tokens, output_tokens } = request.workload;
+  const { load, draft, ...workload } = request.workload;
+  const { prompt_tokens, output_tokens } = workload;
   const traffic = { requests_per_second: rate, prompt_tokens: prompt_tokens && { mean: prompt_tokens }, output_tokens: output_tokens && { mean: output_tokens } };
-  return { request: rest, traffic, task, ...(limit > 0 ? { latency: { seconds_per_token: limit } } : {}) };
+  return { request: { ...rest, workload }, traffic, task, ...(limit > 0 ? { latency: { seconds_per_token: limit } } : {}) };
 }
 
 const known = (found, unit) => found === null || found === undefined ? "unknown" : unit(found);
+
+const fit = (option) => option.reason ? `${FITS[option.fit]}: ${option.reason}` : FITS[option.fit];
 
 function quality(option) {
   if (!option.how.length && option.payback_months === null) return "the model in use";
@@ -49,22 +52,33 @@ function quality(option) {
 
 function show(part, answer) {
   const rows = answer.options.map((o) => [
-    o.pareto ? `${o.name} *` : o.name, FITS[o.fit], o.devices ?? "", known(o.usd_per_month, usd), known(o.kgco2e_per_month?.value, kilograms),
+    o.pareto ? `${o.name} *` : o.name, fit(o), o.devices ?? "", known(o.usd_per_month, usd), known(o.kgco2e_per_month?.value, kilograms),
     known(o.decode_seconds_per_token?.value, seconds), quality(o),
   ]);
   const table = plots.table(["", "fit", "devices", "money a month", "carbon a month", "a token", "quality"], rows);
   table.open = true;
-  table.querySelector("summary").textContent = `${rows.length} options side by side; * no other is as cheap, as clean and as fast`;
+  table.querySelector("summary").textContent = `${rows.length} options side by side; * none that is known to be as good is cheaper, cleaner and faster`;
   part.replaceChildren(table);
   if (answer.experiment) {
     part.append(made("h3", { textContent: "What to measure next" }), made("p", { textContent: `${answer.experiment.candidate}: ${answer.experiment.why}. ${plain(answer.experiment.requests)} requests cost ${usd(answer.experiment.usd)}.` }));
   }
   const beside = answer.beside.map((pair) => made("li", { textContent: `Before ${pair.smaller}, try ${pair.larger}: about the same bytes` }));
   if (beside.length) part.append(made("ul", {}, ...beside));
-  part.append(evidence(answer));
+  part.append(evidence(answer), changes(answer));
   const full = answer.diminishing[0];
   part.append(made("h3", { textContent: "What half and a quarter of the size would lose" }));
   figures(part, answer.diminishing.map((rung) => [`${plain(rung.factor)} of the size: nats a token more, ${plain(rung.usd_per_million_output_tokens.value / full.usd_per_million_output_tokens.value)} of the price`, rung.loss_added, plain]));
+}
+
+function changes(answer) {
+  const names = (found) => found.length ? found.slice(0, 3).join(", ") + (found.length > 3 ? ` and ${found.length - 3} more` : "") : "nothing serves it";
+  const line = (what, factor, found) => made("li", { textContent: `${what} times ${plain(factor)}: ${names(found)}` });
+  const items = [
+    ...answer.by_rate.map((at) => line("fewest devices at the rate", at.rate_factor, at.fewest_devices)),
+    ...answer.by_output_length.map((at) => line("fewest devices at outputs", at.output_factor, at.fewest_devices)),
+    ...answer.by_price.map((at) => line("cheapest in the end at the price", at.price_factor, at.cheapest_over_horizon)),
+  ];
+  return made("details", {}, made("summary", { textContent: "What would change the answer" }), made("ul", {}, ...items));
 }
 
 function evidence(answer) {
