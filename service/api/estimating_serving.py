@@ -16,12 +16,11 @@ from service.api.resolve.surroundings import Surroundings, surroundings
 from service.api.responses import Change, ComputeSection, VerdictSection
 from service.api.serving_models import FleetSection
 from service.catalog.snapshot import Snapshot
-from service.core import parameters
+from service.core import kv_cache, parameters
 from service.core.architecture.network import Network
 from service.core.compute import table as compute_table
 from service.core.estimate import FITS, admission
 from service.core.hardware import Accelerator
-from service.core.kv_cache import CACHE_FORMATS
 from service.core.numeric import Number
 from service.core.serving import Draft, calibration, economics
 from service.core.serving.composition import ServingEstimate, ServingJob, estimate
@@ -130,6 +129,8 @@ def answered(
     """The job on the given devices, or on the fewest on which it fits."""
     assert isinstance(request.workload, InferenceWorkload)
     job = replace(job_of(request, network, request.workload, ledger), draft=draft)
+    if draft is not None and draft.network is not None:
+        _check_cache(draft.network, job.cache)
     ways = [int(job.tensor)] if _is_given(request) else _ways(network, accelerator)
     for tensor in ways:
         job = _spread(job, tensor)
@@ -164,9 +165,7 @@ def job_of(
 ) -> ServingJob:
     """The serving job of a workload, its defaults entered in the ledger."""
     cache = ledger.choose("/workload/kv_cache", workload.kv_cache, "bf16", WHY["kv_cache"])
-    if cache not in CACHE_FORMATS:
-        detail = f"kv_cache must be one of {', '.join(CACHE_FORMATS)}"
-        raise at("invalid-request", "/workload/kv_cache", detail)
+    _check_cache(network, cache)
     ways = replicas.ways(request, network, ledger)
     prompt, output = _lengths(workload, network, ledger)
     return ServingJob(
@@ -184,6 +183,13 @@ def job_of(
         longest_tokens=workload.longest_tokens and float(workload.longest_tokens),
         cached_prefix=float(workload.cached_prefix_tokens or 0),
     )
+
+
+def _check_cache(network: Network, cache: str) -> None:
+    try:
+        kv_cache.table(network, cache)
+    except kv_cache.UnknownCacheFormat as error:
+        raise at("invalid-request", "/workload/kv_cache", str(error)) from None
 
 
 def _lengths(workload: InferenceWorkload, network: Network, ledger: Ledger) -> tuple[int, int]:

@@ -33,6 +33,7 @@ class CacheFormat(NamedTuple):
     scale: float = 0.0
 
 
+_OF_LATENTS = "fp8-ds-mla"
 CACHE_FORMATS: Mapping[str, CacheFormat] = {
     "fp32": CacheFormat(4.0),
     "bf16": CacheFormat(2.0),
@@ -46,7 +47,7 @@ CACHE_FORMATS: Mapping[str, CacheFormat] = {
     "q5_0": CacheFormat(22 / 32),
     "q4_1": CacheFormat(20 / 32),
     "q4_0": CacheFormat(18 / 32),
-    "fp8-ds-mla": CacheFormat(1.0),
+    _OF_LATENTS: CacheFormat(1.0),
 }
 """Formats of keys and values. `fp8` has one scale a tensor; `int8` and `fp8-per-head` an fp32
 scale a head and token (vLLM, kv_cache_interface.py); `q*` are llama.cpp's blocks of 32;
@@ -55,7 +56,7 @@ bytes a layer)."""
 
 
 class UnknownCacheFormat(ValueError):
-    """A cache format that has no size rule."""
+    """A cache format that has no size rule, or none for the model."""
 
 
 class CacheGroup(NamedTuple):
@@ -136,7 +137,9 @@ def table(
 ) -> CacheTable:
     """The cache of one pipeline stage, folded once. Raises UnknownCacheFormat."""
     if cache_format not in CACHE_FORMATS:
-        raise UnknownCacheFormat(f"unknown cache format {cache_format[:60]!r}")
+        raise UnknownCacheFormat(f"kv_cache must be one of {', '.join(CACHE_FORMATS)}")
+    if cache_format == _OF_LATENTS and not _keeps_latents(network):
+        raise UnknownCacheFormat(f"{_OF_LATENTS} is for latent attention; this model has none")
     sums = dict.fromkeys(("latent", "state", "cross", "cross_per_token"), 0.0)
     groups: dict[tuple[float, float], float] = {}
     cross_heads = 1.0
@@ -160,6 +163,11 @@ def table(
     return CacheTable((_NOTHING, *found), **sums, cross_heads=cross_heads)
 
 
+def _keeps_latents(network: Network) -> bool:
+    operators = (leaf.operator for leaf in network.distinct())
+    return any(isinstance(o, Attention) and o.latent_cache is not None for o in operators)
+
+
 def _state_bytes(scan: Scan) -> float:
     """Recurrent states stay in fp32, the convolutions before them in 16 bits (transformers)."""
     return _STATE_BYTES * scan.state_elements + _CONVOLUTION_BYTES * scan.conv_state
@@ -167,7 +175,7 @@ def _state_bytes(scan: Scan) -> float:
 
 def _token_bytes(attention: Attention, cache_format: str) -> float:
     elements = attention.cache_elements()
-    if cache_format == "fp8-ds-mla" and attention.latent_cache is not None:
+    if cache_format == _OF_LATENTS and attention.latent_cache is not None:
         rank = elements - _ROPE
         return rank + 4.0 * rank / _LATENT_BLOCK + 2.0 * _ROPE
     size = CACHE_FORMATS[cache_format]

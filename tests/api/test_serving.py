@@ -303,3 +303,20 @@ def test_a_loaded_mixture_on_a_bare_count_is_served_as_its_engine_does(
     assert found["layout"]["data"] == data
     said = {each["field"]: each["source"] for each in found["assumptions"]}
     assert ("/layout/expert" in said) == (data > 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "status"), [("deepseek-v2-lite", 200), ("llama-3.1-8b", 422), ("mamba-2.8b", 422)]
+)
+def test_a_cache_of_latents_is_for_latent_attention(
+    client: httpx.Client, model: str, status: int
+) -> None:
+    body = {
+        "model": {"kind": "catalog", "name": model},
+        "workload": JOB | {"kv_cache": "fp8-ds-mla"},
+        "hardware": H100,
+    }
+    response = client.post("/estimate", json=body)
+    assert response.status_code == status
+    if status == 422:
+        assert response.json()["errors"][0]["pointer"] == "/workload/kv_cache"
