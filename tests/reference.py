@@ -35,6 +35,7 @@ SETTINGS = {
 MEANINGS = {
     "adapter-not-priced": "An adapter on a smaller base could not be estimated; the rest stands",
     "catalog-stale": "The database cannot be reached: the last snapshot answers",
+    "changes-not-tried": "The budget of searches ended before every change was tried",
     "cluster-not-used": "Runs of the cluster exist, but none that this job can be corrected by",
     "cluster-without-runs": "No run was recorded for the named cluster: the general model stands",
     "compute-optimal-unknown": "The laws do not speak of this kind of model or job",
