@@ -213,7 +213,7 @@ def _lengths(workload: InferenceWorkload, network: Network, ledger: Ledger) -> t
 
 def peak(answer: ServingEstimate) -> Interval:
     """Bytes that the job needs on one device."""
-    return calibration.peak(answer.memory.peak_bytes)
+    return calibration.peak(answer.memory.peak_bytes, answer.memory.prompt_bytes)
 
 
 def _verdict(

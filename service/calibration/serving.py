@@ -34,7 +34,9 @@ INTERVAL_OF: Mapping[str, str] = {
 SOURCE = "serving: "
 """What the source of every back-test row of serving begins with."""
 OWN_INTERVAL = 20
-"""Left-out rows that an engine needs at a level before its interval is its own."""
+"""Left-out rows that a pair, or an engine at a level, needs before its interval is its own."""
+OWN_ACCELERATORS = 2
+"""Accelerators that an engine's rows must come from before they speak for its other ones."""
 SIGNED_FROM_MODELS = 3
 """Models that errors must come from before an interval may lean to one side."""
 MOST_WIDENED = 2.0
@@ -51,6 +53,13 @@ _LEFT_OUT: Mapping[str, str] = {
     "engine": "accelerator left out",
     "none": "engine left out",
 }
+
+_LIKE: Mapping[str, Callable[[Row], str]] = {
+    "pair": lambda row: row.model,
+    "engine": lambda row: row.accelerator,
+    "none": lambda row: row.engine,
+}
+"""What a row shares with those that may not inform its interval, by the level it is judged at."""
 
 
 class Judged(NamedTuple):
@@ -93,10 +102,10 @@ def _judge(left: Sequence[Row], pool: Pool, blocks: Array) -> list[Judged]:
 
 
 def intervals(judged: Sequence[Judged]) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Bounds by level, quantity and engine; `any` for an engine that has none of its own."""
+    """Bounds by level, quantity and what they are of: a pair, an engine or, for others, `any`."""
     return {
         level: {
-            quantity: _by_engine([j for j in judged if _belongs(j, level, quantity)], level)
+            quantity: _bounds_by_name([j for j in judged if _belongs(j, level, quantity)], level)
             for quantity in ("step", "prefill")
         }
         for level in LEVELS
@@ -108,13 +117,24 @@ def _belongs(judged: Judged, level: str, quantity: str) -> bool:
     return row.use != "shown" and judged.level == level and INTERVAL_OF[row.quantity] == quantity
 
 
-def _by_engine(judged: Sequence[Judged], level: str) -> dict[str, list[float]]:
-    found = {"any": _rounded_pair(_enveloped(judged) if level == "none" else _widened(judged))}
-    for engine in sorted({j.row.engine for j in judged}) if level != "none" else ():
-        own = [j for j in judged if j.row.engine == engine]
-        if len(own) >= OWN_INTERVAL:
-            found[engine] = _rounded_pair(_widened(own))
-    return found
+def _bounds_by_name(judged: Sequence[Judged], level: str) -> dict[str, list[float]]:
+    if level == "none":
+        return {"any": _rounded_pair(_enveloped(judged))}
+    own = {name: _own(judged, name) for name in sorted(_names(judged))}
+    known = {name: _rounded_pair(_widened(rows)) for name, rows in own.items() if rows}
+    return {"any": _rounded_pair(_widened(judged)), **known}
+
+
+def _names(judged: Sequence[Judged]) -> set[str]:
+    return {j.row.engine for j in judged} | {j.row.pair for j in judged if j.level == "pair"}
+
+
+def _own(judged: Sequence[Judged], name: str) -> Sequence[Judged]:
+    """The rows of a pair or an engine, where they are enough for an interval."""
+    own = [j for j in judged if name in (j.row.pair, j.row.engine)]
+    several = len({j.row.accelerator for j in own}) >= OWN_ACCELERATORS
+    speaks = several or all(name == j.row.pair for j in own)
+    return own if len(own) >= OWN_INTERVAL and speaks else []
 
 
 def _enveloped(judged: Sequence[Judged]) -> tuple[float, float]:
@@ -125,22 +145,24 @@ def _enveloped(judged: Sequence[Judged]) -> tuple[float, float]:
 
 
 def _widened(judged: Sequence[Judged]) -> tuple[float, float]:
-    """The bounds, widened until they hold nine in ten rows of models that did not inform them."""
+    """The bounds, widened until they hold nine in ten rows unlike those that informed them."""
     (low, high), (lower, upper) = _bounds(judged), widening(judged)
     return low * lower, high * upper
 
 
 def widening(judged: Sequence[Judged]) -> tuple[float, float]:
-    """By what each bound from the other models has to grow to hold 95 % of each model's rows.
+    """By what each bound from the other rows has to grow to hold 95 % of those of one kind.
 
-    Rows of one model err together, so quantiles over rows alone are too narrow for another one.
-    Models count equally, however many rows they have.
+    Rows of one model err together, and so do those of an accelerator that was left out: quantiles
+    over rows alone are too narrow for another one. Kinds count equally, however many rows they
+    have. `judged` are of one level.
     """
     needed: list[tuple[float, float, float]] = []
-    for model in sorted({j.row.model for j in judged}):
-        others = [j for j in judged if j.row.model != model]
+    like = _LIKE[judged[0].level]
+    for kind in sorted({like(j.row) for j in judged}):
+        others = [j for j in judged if like(j.row) != kind]
         low, high = _bounds(others or judged)
-        own = [j.error for j in judged if j.row.model == model]
+        own = [j.error for j in judged if like(j.row) == kind]
         for error in own:
             lower, upper = max(error, 0.0) / max(-low, 1e-3), max(-error, 0.0) / max(high, 1e-3)
             needed.append((lower, upper, 1.0 / len(own)))
@@ -224,7 +246,7 @@ def _first_token(pool: Pool, blocks: Array) -> tuple[dict[str, Any], list[Judged
             )
             for engine in np.unique(named)
         },
-        "intervals": _by_engine(judged, "pair"),
+        "intervals": _bounds_by_name(judged, "pair"),
     }
     return found, judged
 
@@ -239,40 +261,42 @@ def backtest_rows(judged: Sequence[Judged]) -> list[BacktestRow]:
     cached: dict[tuple[str, str, str, str], tuple[float, float]] = {}
     found = []
     for item in judged:
-        key = (item.level, INTERVAL_OF[item.row.quantity], item.row.engine, item.row.model)
+        key = (item.level, INTERVAL_OF[item.row.quantity], item.row.pair, item.row.model)
         if key not in cached:
-            cached[key] = _bounds_of_others(judged, *key)
+            cached[key] = _bounds_of_others(judged, item)
         found.append(_backtest_row(item, cached[key]))
     return found
 
 
-def _bounds_of_others(
-    judged: Sequence[Judged], level: str, quantity: str, engine: str, model: str
-) -> tuple[float, float]:
-    """The interval of a level without the rows of one model; the widening is that of all.
+def _bounds_of_others(judged: Sequence[Judged], item: Judged) -> tuple[float, float]:
+    """The interval of a row's level without the rows like it; the widening is that of all.
 
-    An unseen engine's own rows count only where no other engine has any.
+    Like it are those of its model; of an accelerator left out those of the accelerator, of an
+    engine those of the engine. They count only where there are no others.
     """
-    group = _informing(judged, level, quantity, engine)
-    others = [j for j in group if j.row.model != model] or group
-    if level == "none":
-        return _enveloped([j for j in group if j.row.engine != engine] or others)
+    group = _informing(judged, item)
+    like = _LIKE[item.level](item.row)
+    others = [j for j in group if _LIKE[item.level](j.row) != like] or group
+    if item.level == "none":
+        return _enveloped(others)
     low, high = _bounds(others)
     lower, upper = widening(group)
     return low * lower, high * upper
 
 
-def _informing(
-    judged: Sequence[Judged], level: str, quantity: str, engine: str
-) -> Sequence[Judged]:
-    """The rows that an engine's interval at a level rests on, as `interval` of the core picks."""
-    levels = ("pair", "engine") if level == "pair" else (level,)
-    groups = [[j for j in judged if _belongs(j, each, quantity)] for each in levels]
-    for group in groups if level != "none" else ():
-        own = [j for j in group if j.row.engine == engine]
-        if len(own) >= OWN_INTERVAL:
+def _informing(judged: Sequence[Judged], item: Judged) -> Sequence[Judged]:
+    """The rows that the interval of a row rests on, as `own_bounds` of the core picks them."""
+    quantity = INTERVAL_OF[item.row.quantity]
+    known = [j for j in judged if _belongs(j, item.level, quantity)]
+    if item.level == "none":
+        return known
+    for name in (item.row.pair, item.row.engine):
+        own = _own([j for j in known if name in _names([j])], name)
+        if own:
             return own
-    return groups[-1] or groups[0]
+    elsewhere = [j for j in judged if _belongs(j, "engine", quantity)]
+    measured = item.level == "engine" or _own(elsewhere, item.row.engine)
+    return known if measured or not elsewhere else elsewhere
 
 
 def _backtest_row(judged: Judged, bounds: tuple[float, float]) -> BacktestRow:

@@ -282,7 +282,7 @@ def test_formats_that_an_engine_was_not_measured_with_are_said_and_less_sure(
         step = found["serving"]["decode_seconds_per_token"]
         return {each["code"] for each in found["warnings"]}, step["high"] / step["value"]
 
-    (said, wide), (silent, narrow) = asked("awq-int4-g128"), asked("fp8")
+    (said, wide), (silent, narrow) = asked("nvfp4"), asked("fp8")
     assert "serving-format-not-measured" in said - silent
     assert wide > narrow
 

@@ -153,6 +153,37 @@ def test_a_logged_cache_of_an_l40s_is_met() -> None:
     assert found.cache_budget_bytes / 131_072 == pytest.approx(158_656, rel=0.15)
 
 
+def test_a_pass_of_whole_prompts_is_met() -> None:
+    """Qwen2.5's authors: 19.97 GiB allocated for 30,720 tokens on the 7B under transformers."""
+    job = replace(JOB, engine="transformers", concurrency=1.0)
+    job = replace(job, prompt_tokens=30_720.0, output_tokens=2_048.0)
+    held = serving.estimate(reference.network("qwen2.5-7b"), H100, job).memory
+    allocated = held.peak_bytes - memory.BUDGETS["transformers"].fixed_bytes
+    assert allocated == pytest.approx(19.97 * 2**30, rel=0.005)
+    shorter = serving.estimate(
+        reference.network("qwen2.5-7b"), H100, replace(job, cached_prefix=15_360.0)
+    )
+    assert shorter.memory.prompt_bytes == pytest.approx(held.prompt_bytes / 2, rel=0.01)
+
+
+def test_sequences_whose_prompts_pass_together_are_fewer() -> None:
+    job = replace(JOB, engine="transformers", prompt_tokens=8_192.0, concurrency=4.0)
+    found = serving.estimate(LLAMA, H100, job)
+    full = replace(job, concurrency=found.mean_concurrency)
+    assert serving.estimate(LLAMA, H100, full).memory.peak_bytes < found.capacity_bytes
+    beyond = replace(job, concurrency=found.mean_concurrency + 1.0)
+    assert serving.estimate(LLAMA, H100, beyond).memory.peak_bytes > found.capacity_bytes
+
+
+def test_a_logged_pass_is_met() -> None:
+    """vLLM issue 10517: 9,000 tokens more of Llama-3.1-8B in one pass take 0.92 GiB more."""
+    table, rule = serving.table(LLAMA), memory.BUDGETS["vllm"]
+    more = replace(rule, batched_tokens=rule.batched_tokens + 9_000)
+    grown = memory.workspace_bytes(table, serving.Replica(), more)
+    grown -= memory.workspace_bytes(table, serving.Replica(), rule)
+    assert grown == pytest.approx(0.92 * 2**30, rel=0.02)
+
+
 def test_the_longest_sequence_bounds_and_the_mean_one_admits() -> None:
     found = serving.estimate(LLAMA, H100, replace(JOB, longest_tokens=8_192.0, concurrency=500.0))
     assert found.max_concurrency < found.batch <= found.mean_concurrency

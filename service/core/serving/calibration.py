@@ -9,7 +9,7 @@ and the interval is that of the level.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -83,9 +83,14 @@ def eagerness(engine: str) -> float:
     return float(engine in EAGER)
 
 
-def peak(held: Any) -> Interval:
-    """A replica's peak memory with its interval."""
-    return relative(held, *document()["peak"])
+def peak(held: Any, passing: Any = 0.0) -> Interval:
+    """A replica's peak memory with its interval.
+
+    `passing` bytes of it live within the first pass only, and what was observed may be without
+    them: the lower bound is.
+    """
+    low, high = document()["peak"]
+    return Interval(held, (held - passing) * exp(low), held * exp(high))
 
 
 def engine_of(vector: Any, eager: Number) -> Engine:
@@ -118,25 +123,28 @@ def evidence(accelerator: str, engine: str, weights_class: str) -> Evidence:
     formats_measured = weights_class == "16-bit" or kernels in found["kernels"]
     first = found["first_token"]
     waiting = dict(zip(FIRST_TOKEN, first["engines"].get(engine, first["common"]), strict=True))
-    sure = (level, engine) if formats_measured or level == "none" else ("engine", "any")
+    names = (pair, engine) if formats_measured else ()
+    sure = level if formats_measured or level == "none" else "engine"
     bounds = {
-        "step": interval(found["intervals"], "step", *sure),
-        "prefill": interval(found["intervals"], "prefill", *sure),
-        "first_token": tuple(first["intervals"].get(engine, first["intervals"]["any"])),
+        quantity: own_bounds(
+            {each: found["intervals"][each][quantity] for each in LEVELS}, sure, names
+        )
+        for quantity in ("step", "prefill")
     }
+    bounds["first_token"] = own_bounds({"pair": first["intervals"]}, "pair", names)
     fitted = replace(engine_of(vector, eagerness(engine)), **waiting)
     return Evidence(fitted, level, formats_measured, bounds)
 
 
-def interval(
-    intervals: Mapping[str, Any], quantity: str, level: str, engine: str
+def own_bounds(
+    by_level: Mapping[str, Mapping[str, Any]], level: str, names: Sequence[str]
 ) -> tuple[float, float]:
-    """The engine's own bounds at a level; a pair's without any are those of its engine elsewhere.
+    """The bounds of the first of `names` that has its own at the level; else those of `any`.
 
-    `any` stands for an engine that has none, and for formats that it was not measured with.
+    A pair whose engine was never measured in the quantity is as sure as that engine elsewhere.
     """
-    levels = ("pair", "engine") if level == "pair" else (level,)
-    known = [intervals[each][quantity] for each in levels]
-    own = [by_engine[engine] for by_engine in known if engine in by_engine]
-    low, high = own[0] if own else known[-1]["any"]
+    known, elsewhere = by_level[level], by_level.get("engine", by_level[level])
+    own = [known[name] for name in names if name in known]
+    measured = level != "pair" or any(name in elsewhere for name in names)
+    low, high = own[0] if own else (known if measured else elsewhere)["any"]
     return low, high

@@ -48,6 +48,8 @@ class ServingMemory:
     """Keys, values and states of the job's concurrency at full length, its draft's too."""
     reserved_bytes: Number
     """Context, graphs, workspaces, logits."""
+    prompt_bytes: Number
+    """Of these, activations of whole prompts, which live within the first pass only."""
 
     @property
     def peak_bytes(self) -> Number:
@@ -189,8 +191,10 @@ def _composed(
 
 def _memory(both: ServingTable, replica: Replica, length: Number, rule: Budget) -> ServingMemory:
     each = memory.cache_bytes_per_sequence(both, replica, length)
+    prompts = replica.own_sequences * memory.workspace_bytes_per_sequence(both, replica, rule)
     return ServingMemory(
         memory.weights_bytes_per_device(both, replica),
         replica.own_sequences * each,
-        memory.reserved_bytes(both, replica, rule),
+        memory.reserved_bytes(both, replica, rule) + prompts,
+        prompts,
     )

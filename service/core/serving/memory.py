@@ -22,11 +22,14 @@ class Budget:
     """What the share is of: `total` (all of it, weights and workspaces included), `static` (total,
     workspaces apart) or `free` (what weights and workspaces leave)."""
     batched_tokens: float
-    """Tokens of one scheduled pass, which size the workspace."""
+    """Tokens of one scheduled pass, which size the workspace; 0 where a pass takes the prompts of
+    all sequences, however long."""
     sequences: float
     """Sequences that one step may hold."""
     sampled: float
     """Sequences whose logits the workspace holds."""
+    streams: float
+    """Results of the hidden size that a token holds beside its widest layer's three."""
     fixed_bytes: float
     """Context, graphs and libraries of one device."""
     tensor_bytes: float
@@ -38,17 +41,17 @@ USABLE = 0.985
 """Of the nominal memory, what a process finds: start-up logs say 23.58 of 24, 79.22 of 80 GiB."""
 
 BUDGETS: Mapping[str, Budget] = {
-    "vllm": Budget(0.9, "total", 8192, 1024, 1024, 0.75e9, 1.5e9, "gpu_memory_utilization 0.9"),
-    "sglang": Budget(0.88, "static", 8192, 1024, 256, 0.75e9, 1.0e9, "mem_fraction_static 0.88"),
+    "vllm": Budget(0.9, "total", 8192, 1024, 1024, 3, 0.75e9, 1.5e9, "gpu_memory_utilization 0.9"),
+    "sglang": Budget(0.88, "static", 8192, 1024, 256, 3, 0.75e9, 1.0e9, "mem_fraction_static 0.88"),
     "tensorrt-llm": Budget(
-        0.9, "free", 8192, 2048, 256, 1.5e9, 0.0, "free_gpu_memory_fraction 0.9"
+        0.9, "free", 8192, 2048, 256, 3, 1.5e9, 0.0, "free_gpu_memory_fraction 0.9"
     ),
-    "llama.cpp": Budget(1.0, "total", 512, 1, 1, 0.6e9, 0.0, "all that is there"),
-    "transformers": Budget(1.0, "total", 2048, 64, 64, 0.8e9, 0.0, "all that is there"),
+    "llama.cpp": Budget(1.0, "total", 512, 1, 1, 3, 0.6e9, 0.0, "all that is there"),
+    "transformers": Budget(1.0, "total", 0, 64, 0, 4, 0.8e9, 0.0, "all that is there"),
 }
 """Defaults of the engines' documentation; fixed parts as start-up logs of 2024 and 2025 show."""
 
-DEFAULT_BUDGET = Budget(0.9, "total", 8192, 1024, 256, 1.0e9, 1.0e9, "as of a server engine")
+DEFAULT_BUDGET = Budget(0.9, "total", 8192, 1024, 256, 3, 1.0e9, 1.0e9, "as of a server engine")
 
 
 def budget(engine: str) -> Budget:
@@ -63,14 +66,30 @@ def weights_bytes_per_device(table: ServingTable, replica: Replica) -> Number:
 
 
 def workspace_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Number:
-    """Bytes of one pass's activations and of the sampler's logits.
+    """Bytes of one scheduled pass's activations and of the sampler's logits."""
+    passing = rule.batched_tokens * _bytes_per_token(table, replica, rule)
+    return passing + rule.sampled * _logits_bytes(table, replica)
 
-    `tokens (4 f / t + 4 d)` with f the widest intermediate of a token and 16-bit values, which is
-    what start-up logs of vLLM show for Llama-3.1-8B (111 kB a token at f = 14,336); logits are
-    held in 16 bits and, twice, in 32.
+
+def workspace_bytes_per_sequence(table: ServingTable, replica: Replica, rule: Budget) -> Number:
+    """The same of each sequence, where a pass takes whole prompts; else 0."""
+    new = maximum(replica.prompt_tokens - replica.cached_prefix, 1.0)
+    prompt = new * _bytes_per_token(table, replica, rule) + _logits_bytes(table, replica)
+    return prompt if rule.batched_tokens == 0 else 0.0 * prompt
+
+
+def _bytes_per_token(table: ServingTable, replica: Replica, rule: Budget) -> Number:
+    """`6 f / t + 2 s d`: in 16 bits, gate, up and their product, f wide, and s results d wide.
+
+    s is 3 in vLLM's log for Llama-3.1-8B (110 kB a token, issue 10517), and 4 in what Qwen2.5 was
+    measured to allocate under transformers (7.9 at 30,720 tokens, `data/serving_memory.csv`).
     """
-    passing = rule.batched_tokens * (8.0 * table.widest / replica.tensor + 4.0 * table.hidden)
-    return passing + rule.sampled * 10.0 * table.vocabulary / replica.tensor
+    return 6.0 * table.widest / replica.tensor + 2.0 * rule.streams * table.hidden
+
+
+def _logits_bytes(table: ServingTable, replica: Replica) -> Number:
+    """Logits of one token in 16 bits and, twice, in 32."""
+    return 10.0 * table.vocabulary / replica.tensor
 
 
 def reserved_bytes(table: ServingTable, replica: Replica, rule: Budget) -> Number:
@@ -124,6 +143,7 @@ def max_concurrency(
 
     With the longest sequence this is a floor; with the mean one, what a mixed load admits.
     """
-    each = maximum(cache_bytes_per_sequence(table, replica, tokens), 1.0)
+    each = cache_bytes_per_sequence(table, replica, tokens)
+    each = maximum(each + workspace_bytes_per_sequence(table, replica, rule), 1.0)
     in_a_group = floor(cache_budget_bytes(table, replica, device, rule) / each)
     return in_a_group * replica.data
