@@ -34,10 +34,8 @@ _STAMP = "Set by the catalog; ignored when sent."
 class StampedProvenance(Provenance):
     """Where a fact comes from, and when the catalog learnt it."""
 
-    version: int | None = Field(
-        None, strict=True, description="Set by the catalog; ignored when sent."
-    )
-    recorded_at: str | None = Field(None, description="Set by the catalog; ignored when sent.")
+    version: int | None = Field(None, strict=True, description=_STAMP)
+    recorded_at: str | None = Field(None, description=_STAMP)
 
 
 class PageQuery(BaseModel):
@@ -129,14 +127,6 @@ class ReportDocument(ReportFacts):
     provenance: StampedProvenance
 
 
-Document = (
-    ModelDocument
-    | AcceleratorDocument
-    | RegionDocument
-    | PriceDocument
-    | ClaimDocument
-    | ReportDocument
-)
 Item = TypeVar("Item", bound=BaseModel)
 
 

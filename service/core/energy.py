@@ -216,8 +216,3 @@ def reported_energy_kwh(device_hours: Number, watts: Number, pue: Number) -> Num
     A check of arithmetic, never of power: with the TDP as wattage it is circular.
     """
     return device_hours * watts * pue / 1e3
-
-
-def joules_per_unit(watts: Interval, units_per_second: Interval, pue: Number) -> Interval:
-    """Energy of one token, image or sample on one device, the building included; J."""
-    return product(watts, units_per_second.inverse()).times(pue)

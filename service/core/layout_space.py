@@ -98,11 +98,6 @@ def _uneven(network: Network, layout: Layout) -> bool:
     )
 
 
-def _shared_unevenly(network: Network, layout: Layout) -> bool:
-    """Where stages cannot hold equal layers, a few chunks share them as well as they can."""
-    return bool(network.layers % layout.pipeline and layout.interleave in UNEVEN_CHUNKS)
-
-
 @lru_cache(maxsize=1024)
 def divisors(number: int) -> Sequence[int]:
     """All divisors, ascending."""

@@ -21,11 +21,6 @@ FloatArray = NDArray[np.float64]
 _ARRAY = np.ndarray  # compared by identity: half the cost of isinstance, which a request pays often
 
 
-def is_array(*values: Number) -> bool:
-    """Whether any of the values is a numpy array."""
-    return any(type(value) is _ARRAY for value in values)
-
-
 def maximum(a: Number, b: Number) -> Number:
     """The larger of two, element by element."""
     if type(a) is _ARRAY or type(b) is _ARRAY:

@@ -6,8 +6,6 @@ from service.core.architecture.operators import Embedding, Linear, Weight
 from service.core.architecture.tree import Placed
 from service.core.formats import Formats
 
-OPTIMIZERS = ("adamw", "adamw-8bit", "adafactor", "lion", "muon", "sgd", "sgd-momentum")
-
 BLOCKWISE = 256
 """Elements that share one fp32 scale in bitsandbytes' 8-bit states."""
 BLOCKWISE_MINIMUM = 4096

@@ -155,12 +155,6 @@ def test_arrays_give_what_floats_give() -> None:
         assert swept.accelerators_kwh[i] == pytest.approx(one.accelerators_kwh)
 
 
-def test_joules_per_token_come_from_power_and_speed() -> None:
-    joules = energy.joules_per_unit(Interval(900, 800, 1000), Interval(300, 250, 350), 1.1)
-    assert joules.value == pytest.approx(3.3)
-    assert joules.low < joules.value < joules.high
-
-
 def test_circular_rows_are_reproduced_within_two_percent(
     found: list[calibration.BacktestRow],
 ) -> None:

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from service.core import memory
-from service.core.architecture.families import registry, shapes
+from service.core.architecture.families import layers, registry, shapes
+from service.core.architecture.network import Network
 from service.core.hardware import GIB
 from service.core.memory.saved import shares
 from service.core.memory.tables import MemoryTable
 from service.core.parallelism import Kernels, Layout
-from service.core.parameters import ParameterTable, SplitCount, count
+from service.core.parameters import count
 
 LLAMA_2_7B = {
     "model_type": "llama",
@@ -21,12 +22,18 @@ LLAMA_2_7B = {
     "tie_word_embeddings": False,
 }
 GROUPED = LLAMA_2_7B | {"num_key_value_heads": 8}
-NOTHING = SplitCount(0.0, 0.0, 0.0, 0.0, 1.0)
 
 
-def only_counts(dense: float, whole: float = 0.0, expert: float = 0.0) -> ParameterTable:
-    held = SplitCount(dense, 0.0, whole, expert, 1.0)
-    return ParameterTable(held, held, NOTHING)
+def products(dense: int, whole: int = 0, expert: int = 0, rows: int = 1) -> Network:
+    """Matrices of that many columns: one that tensor parallelism divides, one not, an expert."""
+    held = [{"type": "linear", "inputs": dense, "outputs": rows, "bias": False, "split": "column"}]
+    if whole:
+        held.append({"type": "linear", "inputs": whole, "outputs": rows, "bias": False})
+    if expert:
+        inside = [{"type": "linear", "inputs": expert, "outputs": rows, "bias": False}]
+        routed = {"type": "block", "experts": {"count": 1, "active": 1}, "layers": inside}
+        held.append(routed)
+    return layers.build(held)
 
 
 def states(parts: memory.MemoryParts) -> float:
@@ -38,15 +45,15 @@ def states(parts: memory.MemoryParts) -> float:
 
 @pytest.mark.parametrize(("stage", "gigabytes"), [(0, 120.0), (1, 31.4), (2, 16.6), (3, 1.88)])
 def test_zero_stages_of_the_paper(stage, gigabytes):
-    table = memory.from_parameters(only_counts(7.5e9), Kernels(gradient_precision="bf16"))
+    table = memory.tables(products(75_000, rows=100_000), Kernels(gradient_precision="bf16"))
     parts = memory.per_device(table, Layout(devices=64.0, zero_stage=float(stage)), 1024.0)
     assert states(parts) / 1e9 == pytest.approx(gigabytes, rel=5e-3)
 
 
 def test_weights_and_optimizer_of_megatrons_unit_case():
     """test_weight_and_optimizer_memory.py: TP 2, PP 2, EP 2, ETP 4 on 64 ranks."""
-    dense, whole, expert = (256 + 256 + 256 + 128) / 2 + 256, (16 + 16 + 32 + 8) / 2, 1024 / 2
-    table = memory.from_parameters(only_counts(dense, whole, expert), Kernels())
+    dense, whole, expert = (256 + 256 + 256 + 128) // 2 + 256, (16 + 16 + 32 + 8) // 2, 1024 // 2
+    table = memory.tables(products(dense, whole, expert), Kernels())
     layout = Layout(
         devices=64.0,
         tensor=2.0,

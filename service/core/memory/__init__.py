@@ -13,13 +13,12 @@ from service.core.memory.peak import (
     stages_that_can_win,
     worst_stage,
 )
-from service.core.memory.tables import MemoryTable, from_parameters, tables
+from service.core.memory.tables import MemoryTable, tables
 
 __all__ = [
     "MemoryParts",
     "MemoryTable",
     "bounds",
-    "from_parameters",
     "in_flight",
     "interval",
     "overhead",

@@ -25,6 +25,7 @@ from service.core.memory.calibration import coefficients, folded
 from service.core.memory.saved import Saved, entered, layer_input, placed, traced
 from service.core.memory.states import (
     NOTHING,
+    SplitBytes,
     Tally,
     holds,
     is_quantised,
@@ -34,7 +35,6 @@ from service.core.memory.states import (
     sum_of,
 )
 from service.core.numeric import FloatArray, Number
-from service.core.parameters import SplitCount
 
 COUNT = 5
 NOMINAL_SEQUENCES = (64.0, 256.0, 2048.0, 16384.0)
@@ -47,9 +47,9 @@ class Moment(NamedTuple):
 
     held: Saved
     """Activations still kept, and gradients of activations."""
-    gradients: SplitCount = NOTHING
+    gradients: SplitBytes = NOTHING
     """Gradients of weights made so far."""
-    weights: SplitCount = NOTHING
+    weights: SplitBytes = NOTHING
     """16-bit copies of weights still held, and the gradient that is being made."""
 
     def scaled(self, samples: Number) -> Moment:
@@ -64,9 +64,9 @@ class Layer(NamedTuple):
     """From forward to backward."""
     worst: tuple[Moment, Moment]
     """The largest moments inside its backward pass, of many samples and of few."""
-    gradients: SplitCount
+    gradients: SplitBytes
     """Of its weights."""
-    cached: SplitCount
+    cached: SplitBytes
     """16-bit copies of its weights."""
 
     def alone(self, few: int) -> Moment:
@@ -159,7 +159,7 @@ def _stream_width(leaves: Sequence[Placed], context: Context, site: Site) -> flo
 
 def weight_amounts(
     leaves: Iterable[Placed], context: Context, site: Site
-) -> tuple[SplitCount, SplitCount]:
+) -> tuple[SplitBytes, SplitBytes]:
     """(gradients, 16-bit copies) of the leaves' weights, in bytes."""
     gradients, cached = Tally(), Tally()
     for leaf in leaves:
@@ -172,7 +172,7 @@ def weight_amounts(
     return gradients.total(), cached.total()
 
 
-def dequantised(leaves: Iterable[Placed], site: Site) -> SplitCount:
+def dequantised(leaves: Iterable[Placed], site: Site) -> SplitBytes:
     """16-bit copies of quantised matrices while they multiply, and what making them takes."""
     tally = Tally()
     for leaf in leaves:
@@ -189,7 +189,7 @@ def _dequantiser(stored: str) -> str:
 
 
 def moments(
-    around: Sequence[Moment], before: Saved, stack: Stack, last: SplitCount
+    around: Sequence[Moment], before: Saved, stack: Stack, last: SplitBytes
 ) -> tuple[Moment, ...]:
     """The candidates of a stage.
 

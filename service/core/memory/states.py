@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,28 +15,40 @@ from service.core.memory.saved import Shares
 from service.core.numeric import Number
 from service.core.optimizers import state_bytes, step_copies
 from service.core.parallelism import Kernels
-from service.core.parameters import ParameterTable, SplitCount
 from service.core.weight_formats import matrix_size
 
-NOTHING = SplitCount(0.0, 0.0, 0.0, 0.0, 1.0)
+
+@dataclass(frozen=True)
+class SplitBytes:
+    """Bytes by how model parallelism divides them."""
+
+    tensor: Number
+    key_value: Number
+    whole: Number
+    expert: Number
+    key_value_heads: Number
+    """Ways that key and value projections can be divided at most."""
+
+
+NOTHING = SplitBytes(0.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class States(NamedTuple):
     """Bytes by how model parallelism divides them."""
 
-    parameters: SplitCount
-    gradients: SplitCount
-    optimizer: SplitCount
+    parameters: SplitBytes
+    gradients: SplitBytes
+    optimizer: SplitBytes
     """States and fp32 master copies."""
-    step: SplitCount
+    step: SplitBytes
     """Temporaries of an optimizer step."""
-    cached: SplitCount
+    cached: SplitBytes
     """16-bit copies of the matrices that live from forward to backward under autocast."""
-    weights: SplitCount
+    weights: SplitBytes
     """All weights once, as a frozen copy for computing would hold them."""
-    unit: SplitCount
+    unit: SplitBytes
     """The largest layer at compute precision: what ZeRO-3 gathers at once."""
-    scratch: SplitCount
+    scratch: SplitBytes
     """Fused gradient accumulation keeps one gradient-shaped tensor for each shape of product
     (Transformer Engine's placeholder gradients), at compute precision."""
 
@@ -51,9 +63,9 @@ class Tally:
         """Adds bytes to one part."""
         self.amounts[key] += amount
 
-    def total(self, key_value_heads: float = 1.0) -> SplitCount:
+    def total(self, key_value_heads: float = 1.0) -> SplitBytes:
         """The sum so far; how far it can be divided matters for what lasts."""
-        return SplitCount(**self.amounts, key_value_heads=key_value_heads)
+        return SplitBytes(**self.amounts, key_value_heads=key_value_heads)
 
 
 def fold(network: Network, kernels: Kernels, formats: Formats, pipeline: int, stage: int) -> States:
@@ -156,7 +168,7 @@ def holds(weight: Weight, leaf: Placed, pipeline: int, stage: int) -> bool:
 
 
 def split_of(weight: Weight, leaf: Placed) -> str:
-    """The part of a `SplitCount` that a weight belongs to."""
+    """The part of a `SplitBytes` that a weight belongs to."""
     return "expert" if leaf.routing else str(weight.split)
 
 
@@ -177,31 +189,9 @@ def _stored_bytes(weight: Weight, leaf: Placed, stored: str, formats: Formats) -
     return formats.parameter * weight.elements
 
 
-def from_parameters(table: ParameterTable, kernels: Kernels, formats: Formats) -> States:
-    """The states of a model of which only the number of parameters is known.
-
-    Optimizers whose states depend on shapes are taken as if each weight were a large matrix.
-    """
-    per_parameter = {"adafactor": 0.0, "adamw-8bit": 2.0 * (1.0 + 4.0 / 256), "muon": 4.0}
-    copies = {"adamw": 2.0, "lion": 1.0, "sgd": 0.0, "sgd-momentum": 1.0}
-    name = kernels.optimizer
-    state = copies[name] * formats.state if name in copies else per_parameter[name]
-    step = step_copies(name, kernels.implementation) * formats.parameter
-    return States(
-        scaled(table.held, formats.parameter),
-        scaled(table.trainable, formats.gradient),
-        scaled(table.trainable, state + formats.master),
-        scaled(table.trainable, step),
-        scaled(table.held, formats.cached_weight),
-        scaled(table.held, formats.compute),
-        scaled(table.layer, formats.compute),
-        NOTHING,
-    )
-
-
-def scaled(count: SplitCount, factor: Number) -> SplitCount:
+def scaled(count: SplitBytes, factor: Number) -> SplitBytes:
     """Each part times the factor."""
-    return SplitCount(
+    return SplitBytes(
         count.tensor * factor,
         count.key_value * factor,
         count.whole * factor,
@@ -210,9 +200,9 @@ def scaled(count: SplitCount, factor: Number) -> SplitCount:
     )
 
 
-def sum_of(a: SplitCount, b: SplitCount) -> SplitCount:
+def sum_of(a: SplitBytes, b: SplitBytes) -> SplitBytes:
     """The sum, part by part; both of one stage."""
-    return SplitCount(
+    return SplitBytes(
         a.tensor + b.tensor,
         a.key_value + b.key_value,
         a.whole + b.whole,
@@ -221,13 +211,13 @@ def sum_of(a: SplitCount, b: SplitCount) -> SplitCount:
     )
 
 
-def on_device(amount: SplitCount, share: Shares) -> Number:
+def on_device(amount: SplitBytes, share: Shares) -> Number:
     """Bytes on one rank of the model-parallel group."""
     dense = amount.tensor * share.tensor + amount.key_value * share.key_value + amount.whole
     return dense + amount.expert * share.expert
 
 
-def sharded(amount: SplitCount, share: Shares, dense: Number, expert: Number) -> Number:
+def sharded(amount: SplitBytes, share: Shares, dense: Number, expert: Number) -> Number:
     """Bytes on one rank of which ZeRO leaves the fractions `dense` and `expert`."""
     held = amount.tensor * share.tensor + amount.key_value * share.key_value + amount.whole
     return held * dense + amount.expert * share.expert * expert

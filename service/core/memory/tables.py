@@ -25,10 +25,9 @@ from service.core.memory.moments import (
     weight_amounts,
 )
 from service.core.memory.saved import Saved
-from service.core.memory.states import NOTHING, States, scaled, sum_of
+from service.core.memory.states import NOTHING, SplitBytes, States, scaled, sum_of
 from service.core.numeric import Number
 from service.core.parallelism import Kernels
-from service.core.parameters import ParameterTable, SplitCount
 
 
 @dataclass(frozen=True)
@@ -110,16 +109,6 @@ def _traits(network: Network) -> Traits:
     )
     grouped = network.stored.startswith(("gptq", "awq"))
     return found._replace(logits_fp32=True) if wide and not grouped else found
-
-
-def from_parameters(table: ParameterTable, kernels: Kernels) -> MemoryTable:
-    """The table of a model of which only the parameters are known: no activations."""
-    held = states.from_parameters(table, kernels, formats(kernels))
-    nothing = Saved()
-    end = Moment(nothing, held.gradients)
-    heads = table.held.key_value_heads
-    kept = (nothing,) * 4
-    return MemoryTable(held, *kept, (end,), heads, *_switches(kernels))
 
 
 def _tied(head: list[Placed], pipeline: int) -> list[Placed]:
@@ -256,7 +245,7 @@ def _head_backward(head: list[Placed], context: Context) -> Saved:
 
 
 def _at_head(
-    head: list[Placed], context: Context, kept: Saved, weights: SplitCount
+    head: list[Placed], context: Context, kept: Saved, weights: SplitBytes
 ) -> tuple[Moment, ...]:
     """The head makes the gradient of its matrix, while that of the logits and all else is held."""
     if not head or not context.modules:
@@ -266,7 +255,7 @@ def _at_head(
     return (Moment(kept.plus(entry).plus(logits), weights=weights),)
 
 
-def _head_weights(head: list[Placed], context: Context, site: Site) -> SplitCount:
+def _head_weights(head: list[Placed], context: Context, site: Site) -> SplitBytes:
     """The gradient of the head, at compute precision, before it is added to its buffer."""
     gradients, _ = weight_amounts(_tied(head, 1) or head, context, site)
     return scaled(gradients, context.formats.compute / context.formats.gradient)

@@ -4,20 +4,18 @@ Everything takes plain floats or numpy arrays (a column of budgets) unless it sa
 `law` is a name, an alias or a `Law`. Parameters are totals, losses nats a token, compute C = 6 N D.
 
 The optimum: `optimum(flops, law) -> Optimum(parameters, tokens, loss, flops, ...)` with intervals;
-`side_by_side(flops)` and `law_answer` for every law's `LawAnswer`; `spread` and
-`combined_parameters` for the disagreement between laws.
+`law_answer` for one law's central answer; `spread` for the disagreement between laws.
 The verdict: `verdict(parameters, tokens, law) -> Sizing`, and `opinions` of every law.
 Budgets: `solve(Budget(kind, value, spend), law) -> Solution`, `solve_all`, `flops_of`; a spend is
 made of `device_hours(rate)`, `per_device_hour(rate, amount)` (money, carbon) or
-`wall_clock_hours(rate, devices)`. Backwards: `largest_parameters`, `spend_for_loss`.
+`wall_clock_hours(rate, devices)`. Backwards: `largest_parameters`.
 Returns: `basin`, `size_overhead`, `marginal`, `next_step`, `isoflop_curve`, `frontier`,
-`perplexity`, `bits_per_byte`.
+`perplexity`.
 Further: `repeated` (epochs and scarce data), `lifetime` (training and serving), `mixtures`,
 `precision`, `hyperparameters`, `embeddings`, and `fit` (a law from the caller's own runs).
 Warnings are codes; `WARNINGS` has their sentences.
 """
 
-from service.core.scaling_laws.bootstrap import loss_interval
 from service.core.scaling_laws.budgets import (
     Budget,
     BudgetError,
@@ -29,7 +27,6 @@ from service.core.scaling_laws.budgets import (
     per_device_hour,
     solve,
     solve_all,
-    spend_for_loss,
     wall_clock_hours,
 )
 from service.core.scaling_laws.forms import INFINITE, Additive
@@ -38,16 +35,13 @@ from service.core.scaling_laws.laws import ALIASES, DEFAULT_LAW, LAWS, custom_la
 from service.core.scaling_laws.optimum import (
     LawAnswer,
     Optimum,
-    combined_parameters,
     law_answer,
     optimum,
-    side_by_side,
     spread,
     training_flops,
 )
 from service.core.scaling_laws.returns import (
     basin,
-    bits_per_byte,
     frontier,
     isoflop_curve,
     marginal,
@@ -74,8 +68,6 @@ __all__ = [
     "Sizing",
     "Solution",
     "basin",
-    "bits_per_byte",
-    "combined_parameters",
     "custom_law",
     "device_hours",
     "find_law",
@@ -85,18 +77,15 @@ __all__ = [
     "isoflop_curve",
     "largest_parameters",
     "law_answer",
-    "loss_interval",
     "marginal",
     "next_step",
     "opinions",
     "optimum",
     "per_device_hour",
     "perplexity",
-    "side_by_side",
     "size_overhead",
     "solve",
     "solve_all",
-    "spend_for_loss",
     "spread",
     "training_flops",
     "verdict",

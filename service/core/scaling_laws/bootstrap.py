@@ -7,7 +7,6 @@ made once a law, answers each request by interpolation.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -17,10 +16,9 @@ import numpy as np
 from service.core.numeric import FloatArray, Number, exp
 from service.core.scaling_laws.forms import Additive
 from service.core.scaling_laws.law import Law
-from service.core.uncertainty import LEVEL, Interval
+from service.core.uncertainty import LEVEL
 
 _FIRST, _STEP, _COUNT = 8.0, 0.05, 541
-_DECADE = math.log(10.0)
 
 
 @cache
@@ -91,16 +89,6 @@ def bounds_of(law: Law) -> Bounds:
     loss = np.quantile(refits.loss(parameters, tokens), (tail, 1.0 - tail), axis=0)
     tables = (UniformTable.of(_FIRST, _STEP, row) for row in (*size, *loss))
     return Bounds(*tables)
-
-
-def loss_interval(law: Law, parameters: float, tokens: float) -> Interval:
-    """The loss of one N and D with its 90 % interval, for a law that has bootstrap refits."""
-    if law.samples is None:
-        raise ValueError(f"{law.name} has no bootstrap refits")
-    tail = (1.0 - LEVEL) / 2.0
-    low, high = np.quantile(law.samples().loss(parameters, tokens), (tail, 1.0 - tail))
-    value = law.additive.loss(parameters, tokens)
-    return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
 def _as_columns(refits: Additive) -> Additive:

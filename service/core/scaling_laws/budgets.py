@@ -183,16 +183,6 @@ def largest_parameters(
     return _largest(along, value, start=1e6, smallest=1.0)
 
 
-def spend_for_loss(
-    loss: Number, spend: Spend, law: str | Law = DEFAULT_LAW
-) -> tuple[Number, Number, Number]:
-    """(N, D, spend) of the cheapest run in FLOPs that reaches a loss: the money for a loss."""
-    law = find_law(law)
-    counted, tokens = law.form.optimum(_finite(law.flops_for_loss(loss), law))
-    parameters = as_total(law, counted)
-    return parameters, tokens, spend(parameters, tokens)
-
-
 def _bare(law: Law) -> bool:
     return law.parameters_kind == "non_embedding"
 

@@ -20,11 +20,6 @@ def batch_tokens(flops: Number) -> Number:
     return 0.2920 * flops**0.3271
 
 
-def model_scale(layers: Number, hidden: Number, context: Number) -> Number:
-    """M = 72 n d^2 + 12 n d s, non-embedding training FLOPs a token (equation 2)."""
-    return 72.0 * layers * hidden**2 + 12.0 * layers * hidden * context
-
-
 def optimal_model_scale(flops: Number) -> Number:
     """M = 0.1715 C^0.5243 FLOPs a token (equation 4)."""
     return 0.1715 * flops**0.5243

@@ -102,11 +102,6 @@ def law_answer(flops: Number, law: str | Law) -> LawAnswer:
     )
 
 
-def side_by_side(flops: Number) -> tuple[LawAnswer, ...]:
-    """Every listed law's answer for a budget in FLOPs, in the order of the catalog of laws."""
-    return tuple(law_answer(flops, law) for law in LAWS.values() if law.listed)
-
-
 def spread(flops: Number) -> Interval:
     """The least and greatest optimal N between the comparable laws; the value is the default's."""
     sizes = [law.form.optimum(flops)[0] for law in LAWS.values() if law.comparable]
@@ -114,13 +109,6 @@ def spread(flops: Number) -> Interval:
     for size in sizes:
         low, high = minimum(low, size), maximum(high, size)
     return Interval(value, low, high)
-
-
-def combined_parameters(flops: Number, law: str | Law = DEFAULT_LAW) -> Interval:
-    """The law's own interval of N widened to the spread between the laws."""
-    own = optimum(flops, law).parameters
-    between = spread(flops)
-    return Interval(own.value, minimum(own.low, between.low), maximum(own.high, between.high))
 
 
 def _parameter_bounds(law: Law, flops: Number, parameters: Number) -> tuple[Interval, Basis]:

@@ -160,11 +160,6 @@ def perplexity(loss: Number) -> Number:
     return exp(loss)
 
 
-def bits_per_byte(loss: Number, bytes_per_token: Number) -> Number:
-    """L / (ln 2 x bytes a token): comparable between tokenizers on the same text."""
-    return loss / (0.6931471805599453 * bytes_per_token)
-
-
 @dataclass(frozen=True, slots=True)
 class Curve:
     """Columns of equal length for plotting."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.core import compute, parameters
 from service.core.architecture.families import layers, registry
 from service.core.architecture.families.config import ConfigError, UnknownArchitecture
+from service.core.architecture.families.layer_fields import OPERATORS
+from service.core.architecture.network import Network
+from service.core.architecture.operators import Convolution, Linear, Norm, Operator, Pool
+from service.core.architecture.polynomial import Stream
+from service.core.architecture.tree import Block
 
 CONFIGS = sorted((Path(__file__).parents[2] / "data/truth/configs").glob("*.json"))
 
@@ -67,13 +74,62 @@ def test_mixture_of_experts_holds_all_experts_and_uses_some() -> None:
     assert (counts.total, counts.active) == (256, 64)
 
 
+TYPES = {operator: name for name, operator in OPERATORS.items()}
+
+
+def document(network: Network) -> list[dict[str, Any]]:
+    """The layers document of any network: `build` of it gives an equal tree."""
+    children = [written(child) for child in network.root.children]
+    if network.tokens and network.input_embedding() is None:
+        return [{"type": "block", "name": "model", "positions": "tokens", "layers": children}]
+    return children
+
+
+def written(node: Block | Operator) -> dict[str, Any]:
+    if not isinstance(node, Block):
+        kind = TYPES[type(node)]
+        return {"type": kind} | changed(node) | explicit(node, kind)
+    routing = node.routing
+    flags = {n: True for n in ("shared", "layer", "frozen", "reused", "alias") if getattr(node, n)}
+    return (
+        {"type": "block", "name": node.name}
+        | ({"repeat": node.repeat} if node.repeat > 1 else {})
+        | flags
+        | ({"positions": node.stream._asdict()} if node.stream else {})
+        | ({"experts": {"count": routing.count, "active": routing.active}} if routing else {})
+        | {"layers": [written(child) for child in node.children]}
+    )
+
+
+def changed(node: Operator) -> dict[str, Any]:
+    """The fields that differ from the operator's defaults, as JSON."""
+    found = {}
+    for field in fields(node):
+        value = getattr(node, field.name)
+        if field.default is MISSING or value != field.default:
+            found[field.name] = value._asdict() if isinstance(value, Stream) else value
+    return found
+
+
+def explicit(node: Operator, kind: str) -> dict[str, Any]:
+    """Fields whose default in a document differs from the operator's own."""
+    explicit: dict[str, Any] = {}
+    if isinstance(node, Linear) or (isinstance(node, Norm) and node.kind != "rms"):
+        explicit["bias"] = node.bias
+    if isinstance(node, Convolution | Pool):
+        explicit["input_positions"] = node.input_positions
+    if kind == "pool":
+        explicit["kernel"] = 1
+    return explicit
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_document_of_any_network_builds_an_equal_one(path: Path) -> None:
     try:
         network = registry.build(json.loads(path.read_text()))
     except UnknownArchitecture:
         pytest.skip("no family describes this type")
-    again = layers.build(json.loads(json.dumps(layers.to_document(network))))
+    again = layers.build(json.loads(json.dumps(document(network))))
     before, after = parameters.count(network), parameters.count(again)
     assert (before.total, before.untied, before.active) == (after.total, after.untied, after.active)
     assert compute.table(network).forward(512.0) == compute.table(again).forward(512.0)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from service.core import parameters
+from service.core import memory, parameters
 from service.core.architecture.families import registry
 from service.core.architecture.families.config import UnknownArchitecture
+from service.core.parallelism import Kernels
 
 TRUTH = Path(__file__).parents[2] / "data" / "truth"
 MODELS = json.loads((TRUTH / "parameters.json").read_text())["models"]
@@ -70,4 +71,6 @@ def test_layers_and_components_add_up_to_the_total(name):
     network = registry.build(config(name))
     counts = parameters.count(network)
     assert sum(counts.by_component.values()) == counts.total
-    assert sum(parameters.table(network).per_device(1, 1)) == counts.total
+    weights = memory.tables(network, Kernels(precision="fp32")).states.weights
+    held = weights.tensor + weights.key_value + weights.whole + weights.expert
+    assert held == 4 * counts.total

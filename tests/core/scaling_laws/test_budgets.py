@@ -19,7 +19,6 @@ from service.core.scaling_laws import (
     per_device_hour,
     solve,
     solve_all,
-    spend_for_loss,
     wall_clock_hours,
 )
 from service.core.scaling_laws.forms import Additive, KaplanFrontier
@@ -225,8 +224,8 @@ def test_the_largest_model_for_given_tokens_spends_the_budget():
 
 def test_the_money_for_a_loss_buys_that_loss():
     spend = per_device_hour(smooth, 2.5)
-    parameters, tokens, usd = spend_for_loss(2.1, spend)
-    assert find_law("default").form.loss(parameters, tokens) == pytest.approx(2.1)
+    bought = solve(Budget("loss", 2.1)).optimum
+    usd = spend(bought.parameters.value, bought.tokens.value)
     assert solve(Budget("usd", usd, spend)).optimum.loss.value == pytest.approx(2.1, abs=1e-6)
 
 

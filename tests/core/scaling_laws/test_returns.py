@@ -12,7 +12,6 @@ from service.core.scaling_laws import (
     Additive,
     LawError,
     basin,
-    bits_per_byte,
     find_law,
     frontier,
     isoflop_curve,
@@ -127,9 +126,8 @@ def test_the_frontier_is_the_optimum_of_each_budget():
     assert frontier(1e18, 1e27, "llama-3-2024").loss is None
 
 
-def test_perplexity_and_bits_a_byte():
+def test_perplexity_is_the_exponential_of_the_loss():
     assert perplexity(2.0) == pytest.approx(math.e**2)
-    assert bits_per_byte(4.0 * math.log(2.0), 4.0) == pytest.approx(1.0)
     # twenty tokens a parameter at 1B: 12.55 on MassiveText
     assert perplexity(find_law("default").form.loss(1e9, 2e10)) == pytest.approx(12.55, abs=0.01)
 

@@ -11,7 +11,6 @@ from service.core.scaling_laws import WARNINGS, LawError
 from service.core.scaling_laws.hyperparameters import (
     batch_tokens,
     learning_rate,
-    model_scale,
     optimal_model_scale,
 )
 from service.core.scaling_laws.mixtures import (
@@ -108,9 +107,3 @@ def test_deepseeks_recipe_follows_its_exponents():
     assert learning_rate(1e20) / learning_rate(1e19) == pytest.approx(10**-0.1250)
     assert batch_tokens(1e20) / batch_tokens(1e19) == pytest.approx(10**0.3271)
     assert optimal_model_scale(1e20) / optimal_model_scale(1e19) == pytest.approx(10**0.5243)
-
-
-@pytest.mark.parametrize(("layers", "hidden", "share"), [(8, 512, 0.43), (80, 8192, 0.92)])
-def test_model_scale_is_six_times_the_parameters_only_in_large_models(layers, hidden, share):
-    body = 12 * layers * hidden**2
-    assert 6.0 * body / model_scale(layers, hidden, 4096) == pytest.approx(share, abs=0.01)

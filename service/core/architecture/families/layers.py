@@ -19,10 +19,9 @@ request's sequence; one with an `input` size runs on that many positions; any ot
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from typing import Any
 
-from service.core import parameters
 from service.core.architecture.families.config import LIMITS, Config, ConfigError
 from service.core.architecture.families.decoder import (
     AttentionShape,
@@ -39,11 +38,9 @@ from service.core.architecture.families.layer_fields import (
     sizes,
 )
 from service.core.architecture.network import Network
-from service.core.architecture.operators import Convolution, Embedding, Linear, Norm, Operator, Pool
-from service.core.architecture.polynomial import Stream, fixed
+from service.core.architecture.operators import Embedding, Operator
+from service.core.architecture.polynomial import fixed
 from service.core.architecture.tree import Block, Routing
-
-_TYPES = {operator: name for name, operator in OPERATORS.items()}
 
 _BLOCKS = ("block", "self_attention", "gated_mlp", "mlp", "input", "flatten")
 
@@ -65,7 +62,7 @@ def build(document: Sequence[Any], name: str = "", field: str = "layers") -> Net
     network = Network(
         name, "layers", root, state.rows, state.width, causal=state.tokens, tokens=state.tokens
     )
-    if not parameters.count(network).total:
+    if not any(not weight.alias for leaf in network.distinct() for weight in leaf.weights()):
         raise ConfigError(field, "no layer here holds a parameter")
     return network
 
@@ -193,49 +190,3 @@ _SHORT: Mapping[str, Callable[[Config], Block]] = {
     "gated_mlp": _gated_mlp,
     "mlp": _mlp,
 }
-
-
-def to_document(network: Network) -> list[dict[str, Any]]:
-    """The layers document of any network: `build` of it gives an equal tree."""
-    children = [_written(child) for child in network.root.children]
-    if network.tokens and network.input_embedding() is None:
-        return [{"type": "block", "name": "model", "positions": "tokens", "layers": children}]
-    return children
-
-
-def _written(node: Block | Operator) -> dict[str, Any]:
-    if not isinstance(node, Block):
-        kind = _TYPES[type(node)]
-        return {"type": kind} | _changed(node) | _explicit(node, kind)
-    routing = node.routing
-    flags = {n: True for n in ("shared", "layer", "frozen", "reused", "alias") if getattr(node, n)}
-    return (
-        {"type": "block", "name": node.name}
-        | ({"repeat": node.repeat} if node.repeat > 1 else {})
-        | flags
-        | ({"positions": node.stream._asdict()} if node.stream else {})
-        | ({"experts": {"count": routing.count, "active": routing.active}} if routing else {})
-        | {"layers": [_written(child) for child in node.children]}
-    )
-
-
-def _changed(node: Operator) -> dict[str, Any]:
-    """The fields that differ from the operator's defaults, as JSON."""
-    found = {}
-    for field in fields(node):
-        value = getattr(node, field.name)
-        if field.default is MISSING or value != field.default:
-            found[field.name] = value._asdict() if isinstance(value, Stream) else value
-    return found
-
-
-def _explicit(node: Operator, kind: str) -> dict[str, Any]:
-    """Fields whose default in a document differs from the operator's own."""
-    explicit: dict[str, Any] = {}
-    if isinstance(node, Linear) or (isinstance(node, Norm) and node.kind != "rms"):
-        explicit["bias"] = node.bias
-    if isinstance(node, Convolution | Pool):
-        explicit["input_positions"] = node.input_positions
-    if kind == "pool":
-        explicit["kernel"] = 1
-    return explicit

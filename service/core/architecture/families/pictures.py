@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from service.core.architecture.families.config import Config, ConfigError
@@ -164,6 +164,3 @@ def last_norm(grid: Grid, name: str = "layernorm", pooled: bool = False) -> Bloc
     """The norm after the last stage, over all positions or over their mean."""
     stream = fixed(1) if pooled else grid.stream()
     return Block("norm", (norm(name, grid.channels),), stream=stream)
-
-
-Make = Callable[[Config], Network]

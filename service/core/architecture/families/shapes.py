@@ -1,8 +1,7 @@
-"""Networks from a handful of sizes: published runs give no more, and a request may give less.
+"""Networks from a handful of sizes: published runs give no more.
 
-`gpt` is the GPT-2 and Megatron shape (learned positions, LayerNorm, a plain feed-forward),
-`llama` the Llama shape (rotary positions, RMSNorm, a gated feed-forward), and `of_size` guesses
-the sizes that models with a given number of parameters usually have.
+`gpt` is the GPT-2 and Megatron shape (learned positions, LayerNorm, a plain feed-forward) and
+`llama` the Llama shape (rotary positions, RMSNorm, a gated feed-forward).
 """
 
 from __future__ import annotations
@@ -78,23 +77,6 @@ def llama(
     norm = Norm("norm", hidden)
     body = layer(norm, attention(shape), norm, gated_mlp(hidden, width), repeat=layers)
     return _network("llama", body, norm, vocabulary, hidden, tied, ())
-
-
-def of_size(parameters: float) -> Network:
-    """The usual Llama shape with about that many parameters.
-
-    Depth grows with the cube root of the size and heads are 128 wide, as in the published Llama
-    and Qwen models: 12 L h^2 parameters in the layers with h = 128 L, from 1 billion to 500. A
-    vocabulary of 32,000 comes on top, its matrix shared below 2 billion.
-    """
-    tied = parameters < 2e9
-    layers = max(2, round((parameters / (12 * 128**2)) ** (1 / 3)))
-    rows = 32000 * (1 if tied else 2)
-    # 12 L h^2 + rows h = parameters, solved for h.
-    hidden = (math.sqrt(rows**2 + 48 * layers * parameters) - rows) / (24 * layers)
-    heads = max(1, round(hidden / 128))
-    width = 256 * max(1, round(8 * 128 * heads / 3 / 256))
-    return llama(layers, 128 * heads, heads, intermediate=width, vocabulary=32000, tied=tied)
 
 
 def _network(

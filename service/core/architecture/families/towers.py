@@ -26,7 +26,6 @@ from service.core.architecture.families.decoder import (
     plain_mlp,
 )
 from service.core.architecture.families.encoder import encoder, norm, on_top
-from service.core.architecture.families.pictures import sizes
 from service.core.architecture.families.trunk import head_width, probability, read, refuse
 from service.core.architecture.families.vision_transformer import patch_projection, patches
 from service.core.architecture.network import Network
@@ -198,12 +197,6 @@ def tower(config: Config, kind: str) -> Tower:
             config.where("model_type"), f"vision tower {named[:80]!r} is not one of {known}"
         )
     return TOWERS[named](config)
-
-
-def grid_of(config: Config) -> tuple[int, int]:
-    """Patches of one image, down and across."""
-    image, patch = sizes(config, "image_size"), sizes(config, "patch_size")
-    return image[0] // patch[0], image[1] // patch[1]
 
 
 def pixtral(config: Config) -> Network:
