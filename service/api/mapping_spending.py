@@ -28,8 +28,6 @@ from service.core.hardware import Accelerator
 from service.core.spending import Spending
 from service.core.uncertainty import Interval
 
-_HOURS_PER_MONTH = money.HOURS_PER_YEAR / 12.0
-
 
 def cost(
     spent: Spending,
@@ -103,7 +101,7 @@ def _owned(owned: OwnedSpec, spent: Spending, hours: Interval, around: Surroundi
 def _reserved(offer: prices.Offer, hours: Interval) -> ReservedCost:
     reserved, hourly = offer.reserved.usd_per_device_hour, offer.on_demand.usd_per_device_hour
     months = offer.reserved.term_months
-    term = None if months is None else months * _HOURS_PER_MONTH
+    term = None if months is None else months * money.HOURS_PER_MONTH
     return ReservedCost(
         price=offer.reserved,
         on_demand=offer.on_demand,

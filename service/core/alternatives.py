@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from service.core import parameters
 from service.core.candidates import Candidate, Need, Option
+from service.core.cost import HOURS_PER_MONTH
 from service.core.quality_evidence import evidence, technique
 from service.core.serving import ServingJob, estimate
 from service.core.serving.economics import (
@@ -24,7 +25,6 @@ from service.core.serving.fleet import Fleet, Target, Unservable, fewest_devices
 from service.core.uncertainty import Interval
 from service.core.weight_formats import weight_bytes
 
-HOURS_PER_MONTH = 730.5
 SAME_BYTES = 0.25
 """Stored sizes within this share of each other count as the same."""
 TRIAL_REQUESTS = 2_000

@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from service.core.cost import HOURS_PER_YEAR
 from service.core.numeric import FloatArray, Number
-from service.core.uncertainty import Interval
+from service.core.uncertainty import Interval, added
 
 LIFETIME_YEARS, LIFETIME_UTILIZATION = 4.0, 0.85
 """Of the hardware: years as in cloud-carbon-footprint; the share in use is an assumption."""
@@ -133,7 +134,7 @@ def embodied_kgco2e(
     are methods (die only, vendor footprint, whole board), not a 90 % interval; published methods
     differ fifteen-fold for one H100.
     """
-    hours_in_use = lifetime_years * 8_766.0 * utilization
+    hours_in_use = lifetime_years * HOURS_PER_YEAR * utilization
     value, low, high = (
         (card + server) * device_hours / hours_in_use
         for card, server in zip(card_kgco2e, server_share_kgco2e, strict=True)
@@ -196,10 +197,8 @@ def software_carbon_intensity(
     chosen = use.location_kgco2e if method == "location" else use.marginal_kgco2e
     if chosen is None:
         raise ValueError("no marginal intensity is known here; give one or use location")
-    sums = (o + m for o, m in zip(chosen, embodied, strict=True))
-    return SoftwareCarbonIntensity(
-        Interval(*sums).times(1.0 / units), functional_unit, units, method
-    )
+    per_unit = added(chosen, embodied).times(1.0 / units)
+    return SoftwareCarbonIntensity(per_unit, functional_unit, units, method)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ from service.core.architecture.polynomial import TOKENS, ZERO, Polynomial
 from service.core.architecture.tree import Placed
 from service.core.numeric import Number, minimum
 
+FLASH_BACKWARD = 2.5
+"""FLOPs of flash attention's backward pass over its forward pass: it computes the scores again,
+five products for the two of the forward pass (Dao 2023, arXiv 2307.08691, section 3.1)."""
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -85,13 +89,10 @@ class ComputeTable:
         return self.products(sequence_length) + self.attention.unmasked(sequence_length)
 
     def backward_unmasked(self, sequence_length: Number, flash: bool = True) -> Number:
-        """Backward FLOPs in the same convention, nothing frozen.
-
-        A flash kernel computes the scores again: five products for the two of the forward pass
-        (Dao 2023, arXiv 2307.08691, section 3.1), 2.5 times; an unfused one takes 2 times.
-        """
+        """Backward FLOPs in the same convention, nothing frozen; 2 times without a flash kernel."""
         attention = self.attention.unmasked(sequence_length)
-        return 2.0 * self.products(sequence_length) + (2.5 if flash else 2.0) * attention
+        passes = FLASH_BACKWARD if flash else 2.0
+        return 2.0 * self.products(sequence_length) + passes * attention
 
     def training(self, sequence_length: Number) -> Number:
         """Forward and backward FLOPs of one sample, without any recomputation."""

@@ -15,6 +15,8 @@ from service.core.numeric import FloatArray, Number, where
 from service.core.uncertainty import Interval
 
 HOURS_PER_YEAR = 8_766.0
+"""Of a Julian year, 365.25 days."""
+HOURS_PER_MONTH = HOURS_PER_YEAR / 12.0
 STALE_AFTER_DAYS = 90
 
 
@@ -53,11 +55,15 @@ def owned_usd_per_device_hour(owned: OwnedHardware) -> Number:
     use, and while idle for the hours that nobody uses. No cost of capital.
     """
     used_hours = HOURS_PER_YEAR * owned.utilization
-    purchase = owned.purchase_usd * (1.0 - owned.residual_share) / owned.lifetime_years
-    yearly = purchase + owned.staff_share * owned.purchase_usd + owned.hosting_usd_per_year
     idle_per_used = (1.0 - owned.utilization) / owned.utilization
     watts = owned.it_watts + idle_per_used * owned.idle_it_watts
-    return yearly / used_hours + watts * owned.pue * owned.usd_per_kwh / 1e3
+    return _owned_usd_per_year(owned) / used_hours + watts * owned.pue * owned.usd_per_kwh / 1e3
+
+
+def _owned_usd_per_year(owned: OwnedHardware) -> Number:
+    """Purchase less residual, staff and hosting: what a year costs, used or not; USD."""
+    purchase = owned.purchase_usd * (1.0 - owned.residual_share) / owned.lifetime_years
+    return purchase + owned.staff_share * owned.purchase_usd + owned.hosting_usd_per_year
 
 
 def break_even_utilization(reserved_usd_per_hour: Number, on_demand_usd_per_hour: Number) -> Number:
@@ -81,13 +87,11 @@ def owned_break_even_utilization(owned: OwnedHardware, on_demand_usd_per_hour: N
     Solves `owned_usd_per_device_hour = on demand` for the utilisation; above 1 it never pays,
     and infinity stands for a rent below the owner's power bill.
     """
-    purchase = owned.purchase_usd * (1.0 - owned.residual_share) / owned.lifetime_years
-    yearly = purchase + owned.staff_share * owned.purchase_usd + owned.hosting_usd_per_year
     kwh_price = owned.pue * owned.usd_per_kwh / 1e3
     idle = owned.idle_it_watts * kwh_price
     margin = on_demand_usd_per_hour - (owned.it_watts - owned.idle_it_watts) * kwh_price
     pays = margin > 0
-    share = (yearly / HOURS_PER_YEAR + idle) / where(pays, margin, 1.0)
+    share = (_owned_usd_per_year(owned) / HOURS_PER_YEAR + idle) / where(pays, margin, 1.0)
     return where(pays, share, float("inf"))
 
 

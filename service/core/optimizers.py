@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from service.core.architecture.operators import Embedding, Linear, Weight
 from service.core.architecture.tree import Placed
 from service.core.formats import Formats
@@ -11,7 +13,8 @@ BLOCKWISE = 256
 BLOCKWISE_MINIMUM = 4096
 """Tensors below this many elements keep 32-bit states in bitsandbytes."""
 
-_COPIES = {"adamw": 2.0, "lion": 1.0, "sgd": 0.0, "sgd-momentum": 1.0}
+COPIES: Mapping[str, float] = {"adamw": 2.0, "lion": 1.0, "sgd": 0.0, "sgd-momentum": 1.0}
+"""States of a parameter's size, where an optimizer keeps the same for each."""
 
 
 def state_bytes(weight: Weight, leaf: Placed, optimizer: str, formats: Formats) -> float:
@@ -25,7 +28,7 @@ def state_bytes(weight: Weight, leaf: Placed, optimizer: str, formats: Formats) 
         return _eight_bit(weight)
     if optimizer == "adafactor":
         return _factored_elements(weight) * formats.state
-    copies = _COPIES.get(optimizer)
+    copies = COPIES.get(optimizer)
     if copies is None:
         copies = 1.0 if _is_hidden_matrix(weight, leaf) else 2.0
     return copies * weight.elements * formats.state

@@ -24,7 +24,7 @@ from service.core.hardware import Accelerator
 from service.core.numeric import Number, sqrt, where
 from service.core.parallelism import Layout
 from service.core.throughput import StepTime
-from service.core.uncertainty import Interval
+from service.core.uncertainty import Interval, added
 
 WIDTHS = (1, 2, 4, 8, 16, 32)
 """Devices over which one replica of the engine may be divided."""
@@ -174,8 +174,7 @@ def step_items(
     training: Interval, forward: Interval, rollout: Interval, host: Interval | None = None
 ) -> StepItems:
     """The items of a step. Training and forward passes err together, generation by itself."""
-    passes = Interval(*(a + b for a, b in zip(training, forward, strict=True)))
-    return StepItems(sum_of(passes, rollout), training, forward, rollout, host)
+    return StepItems(sum_of(added(training, forward), rollout), training, forward, rollout, host)
 
 
 def sum_of(a: Interval, b: Interval) -> Interval:

@@ -16,7 +16,7 @@ from service.core.carbon import (
 from service.core.cost import cost_usd
 from service.core.energy import EnergyParts, PowerEnvelope, training_energy
 from service.core.numeric import Number
-from service.core.uncertainty import Interval
+from service.core.uncertainty import Interval, added
 
 SERVER_SHARE_KGCO2E = Interval(160.0, 60.0, 560.0)
 """One accelerator's share of making the rest of its server; kgCO2e, by method. Central:
@@ -115,8 +115,3 @@ def spending(
         total_kgco2e=added(emitted.location_kgco2e, made),
         water=water(used.it_kwh, used.total_kwh, site.wue, site.grid_water),
     )
-
-
-def added(a: Interval, b: Interval) -> Interval:
-    """The sum of two quantities whose errors may go together: bounds add up."""
-    return Interval(a.value + b.value, a.low + b.low, a.high + b.high)

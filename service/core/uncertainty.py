@@ -46,6 +46,11 @@ def product(a: Interval, b: Interval) -> Interval:
     return relative(value, low, high)
 
 
+def added(a: Interval, b: Interval) -> Interval:
+    """The sum of two quantities whose errors may go together: bounds add up."""
+    return Interval(a.value + b.value, a.low + b.low, a.high + b.high)
+
+
 def _log_ratio(upper: Number, lower: Number) -> Number:
     return log((upper + _NOTHING) / (lower + _NOTHING))
 

@@ -69,6 +69,11 @@ class Placed(NamedTuple):
         """The name of the innermost block around it: attention, mlp, experts, embedding ..."""
         return self.path[-1]
 
+    def copies_ties(self, pipeline: int, stage: int) -> bool:
+        """Whether a stage holds tied tensors anew: a head on a stage after its embedding's."""
+        apart = pipeline > 1 and stage == pipeline - 1
+        return apart and self.first_layer is None and not self.reused
+
     def weights(self) -> tuple[Weight, ...]:
         """Its weight tensors; aliases where an earlier use already counts them."""
         weights = self.operator.weights()

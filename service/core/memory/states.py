@@ -162,9 +162,8 @@ ADAPTER = Formats(4, 4, 4, 4, 0, 4, 0, 4)
 
 
 def holds(weight: Weight, leaf: Placed, pipeline: int, stage: int) -> bool:
-    """Whether a stage stores the tensor. A tied head on a later stage holds its own copy."""
-    tied_copy = pipeline > 1 and stage == pipeline - 1
-    return not weight.alias or (tied_copy and leaf.first_layer is None and not leaf.reused)
+    """Whether a stage stores the tensor."""
+    return not weight.alias or leaf.copies_ties(pipeline, stage)
 
 
 def split_of(weight: Weight, leaf: Placed) -> str:

@@ -33,6 +33,7 @@ from service.core.communication import (
 from service.core.formats import formats
 from service.core.hardware import Device
 from service.core.numeric import Number, maximum, minimum, sqrt, where
+from service.core.optimizers import COPIES
 from service.core.parallelism import Kernels, Layout
 from service.core.throughput.coefficients import Coefficients
 from service.core.throughput.stages import Stages
@@ -66,7 +67,9 @@ class StateBytes(NamedTuple):
     """Read and written in memory by the optimizer."""
 
 
-_STATES = {"adamw": 2.0, "lion": 1.0, "sgd": 0.0, "sgd-momentum": 1.0, "adamw-8bit": 0.5}
+_STATES = {**COPIES, "adamw-8bit": 0.5}
+_STATES_BETWEEN = 1.5
+"""Of Muon, which keeps one state for some tensors and two for others; taken for Adafactor too."""
 _FOREACH_PASSES = 2.5
 """PyTorch's default optimizers run several passes over the states where fused ones run one."""
 
@@ -74,7 +77,7 @@ _FOREACH_PASSES = 2.5
 def state_bytes(kernels: Kernels) -> StateBytes:
     """Bytes a trained parameter that an optimizer step reads, writes and communicates."""
     width = formats(kernels)
-    states = _STATES.get(kernels.optimizer, 1.5) * width.state
+    states = _STATES.get(kernels.optimizer, _STATES_BETWEEN) * width.state
     passes = _FOREACH_PASSES if kernels.implementation == "modules" else 1.0
     moved = 2.0 * width.gradient + passes * (
         width.gradient + 2.0 * (width.master or width.parameter) + 2.0 * states

@@ -11,13 +11,10 @@ from service.core.architecture.operators import Attention, Embedding, Linear, Sc
 from service.core.architecture.polynomial import Polynomial
 from service.core.architecture.traffic import NOTHING, Choice, Moved, Passes, moved
 from service.core.architecture.tree import Placed
-from service.core.compute import attention_flops, windowed_pairs
+from service.core.compute import FLASH_BACKWARD, attention_flops, windowed_pairs
 from service.core.formats import formats
 from service.core.numeric import Number
 from service.core.parallelism import Kernels
-
-FLASH_BACKWARD = 2.5
-"""FLOPs of flash attention's backward pass over its forward pass (Dao 2023, arXiv 2307.08691)."""
 
 MISALIGNED = 3.0
 """Time of a product with a dimension that 16 bytes do not divide over that of an aligned one: an
@@ -144,9 +141,8 @@ def table(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0)
     """The work of one pipeline stage, folded once."""
     total = _Sum({}, {}, {}, {})
     choice = Choice(kernels, formats(kernels))
-    tied_copy = pipeline > 1 and stage == pipeline - 1
     for leaf, count in network.together(pipeline, stage):
-        total.add_all(_once(leaf, choice, tied_copy and leaf.first_layer is None), count)
+        total.add_all(_once(leaf, choice, leaf.copies_ties(pipeline, stage)), count)
     total.add(
         "boundary_payload", Polynomial(0.0, 2.0 * choice.formats.residual * network.hidden_size)
     )
@@ -287,8 +283,7 @@ def _add_weights(total: _Sum, leaf: Placed, choice: Choice, tied_copy: bool) -> 
             gradient = 0.0 if leaf.frozen else 2.0 * widths.gradient
             each = reads * widths.product_input + gradient
             total.constant(f"weight_{kind}", each * elements)
-        copied = tied_copy and not leaf.reused
-        if weight.alias and not copied:
+        if weight.alias and not tied_copy:
             continue
         total.constant(f"held_{kind}", elements)
         if not leaf.frozen:
