@@ -48,6 +48,13 @@ def test_one_rank_sends_nothing() -> None:
     assert exchange_calls_seconds(1.0, LINKS) == 0.0
 
 
+def test_calls_cost_by_the_doublings_of_a_ring_and_once_in_an_exchange() -> None:
+    assert [ring_calls_seconds(n, LINKS) for n in (2.0, 8.0, 64.0)] == pytest.approx(
+        [1e-4, 3e-4, 6e-4]
+    )
+    assert exchange_calls_seconds(2.0, LINKS) == exchange_calls_seconds(64.0, LINKS) == 1e-4
+
+
 def test_an_all_reduce_of_eight_moves_seven_quarters_of_its_bytes() -> None:
     assert reduce_seconds_per_byte(8.0, 1.0, LINKS) == pytest.approx(2 * 7 / 8 / 300e9)
 

@@ -76,6 +76,13 @@ def test_the_curve_beats_a_linear_one_and_plain_tdp_on_kernels_it_has_not_seen()
     assert ours < 0.5 * np.abs(1.0 - kernels.share).mean()
 
 
+def test_a_device_that_waits_half_of_a_step_computes_at_twice_the_mean_up_to_its_peak() -> None:
+    waiting = energy.coefficient("waiting_share")
+    for mean, computing in ((0.3, 0.6), (0.5, 1.0), (0.8, 1.0)):
+        busy = energy.accelerator_power_share(computing, BF16)
+        assert energy.step_power_share(mean, BF16, 0.5) == pytest.approx((busy + waiting) / 2.0)
+
+
 def test_waiting_has_its_own_power_between_idle_and_busy() -> None:
     busy = energy.step_power_share(0.4, BF16)
     half = energy.step_power_share(0.4, BF16, compute_share=0.5)

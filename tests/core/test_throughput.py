@@ -197,18 +197,6 @@ def test_eight_bit_products_help_but_do_not_halve_the_time() -> None:
     assert 0.5 * plain < narrow < plain
 
 
-def test_utilization_is_flops_over_time_at_the_peak() -> None:
-    net = small()
-    answer = throughput.predict(net, Kernels(), LAYOUT, accelerator(H100), 4096.0)
-    share = throughput.model_flops_utilization(
-        net, 4096.0, 128.0, 32.0, 989e12, answer.step_seconds
-    )
-    flops = compute.table(net).training(4096.0) * 128.0
-    assert share.value == pytest.approx(flops / (32 * 989e12 * answer.step_seconds.value))
-    assert 0.2 < share.value < 0.7
-    assert share.low < share.value < share.high
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     tensor=st.sampled_from([1.0, 2.0, 4.0, 8.0]),

@@ -9,8 +9,6 @@ from service.core.throughput.predictions import (
     Prediction,
     billed_factor,
     device,
-    model_flops,
-    model_flops_utilization,
     predict,
 )
 from service.core.throughput.stages import Stages, has_experts, stages
@@ -31,8 +29,6 @@ __all__ = [
     "device",
     "generation",
     "has_experts",
-    "model_flops",
-    "model_flops_utilization",
     "predict",
     "stages",
     "state_bytes",

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from service.core import compute
 from service.core.architecture.network import Network
 from service.core.hardware import Accelerator, Device
 from service.core.numeric import Number, maximum, minimum, power, where
@@ -67,24 +66,6 @@ class _Identity:
 @lru_cache(maxsize=1024)
 def _device(identity: _Identity, number_format: str) -> Device:
     return identity.accelerator.device(number_format)
-
-
-def model_flops(network: Network, sequence_length: Number) -> Number:
-    """Forward and backward FLOPs of one sample, causal attention at half, nothing recomputed."""
-    return compute.table(network).training(sequence_length)
-
-
-def model_flops_utilization(
-    network: Network,
-    sequence_length: Number,
-    global_batch_size: Number,
-    devices: Number,
-    peak_flops: Number,
-    step_seconds: Interval,
-) -> Interval:
-    """Model FLOPs of a step over what the devices could do at their peak in that time."""
-    flops = model_flops(network, sequence_length) * global_batch_size
-    return step_seconds.inverse(flops / (devices * peak_flops))
 
 
 def tuning(cluster: Mapping[str, float], devices: Number) -> Number:
