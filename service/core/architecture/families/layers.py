@@ -62,7 +62,8 @@ def build(document: Sequence[Any], name: str = "", field: str = "layers") -> Net
     network = Network(
         name, "layers", root, state.rows, state.width, causal=state.tokens, tokens=state.tokens
     )
-    if not any(not weight.alias for leaf in network.distinct() for weight in leaf.weights()):
+    weights = (weight for leaf in network.distinct() for weight in leaf.weights())
+    if not any(weight.elements for weight in weights if not weight.alias):
         raise ConfigError(field, "no layer here holds a parameter")
     return network
 
