@@ -19,7 +19,6 @@ from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
 from service.api.resolve import models
 from service.api.resolve.ledger import Ledger
-from service.api.resolve.models import Size
 from service.api.resolve.open_jobs import described
 from service.api.resolve.surroundings import Surroundings, surroundings
 from service.catalog.snapshot import Snapshot
@@ -44,9 +43,10 @@ def answer(request: LayoutsRequest, snapshot: Snapshot) -> LayoutsResponse:
         raise at("invalid-request", "/request/workload", detail)
     if inner.as_of:
         snapshot = snapshot.as_of(inner.as_of)
-    network = models.resolve(snapshot, inner.model, ledger)
-    if isinstance(network, Size):
-        raise at("invalid-request", "/request/model", "a layout needs an architecture, not a size")
+    network = models.architecture(snapshot, inner.model, ledger)
+    if network is None:
+        detail = "a layout needs an architecture, not a size or names of tensors"
+        raise at("invalid-request", "/request/model", detail)
     around = surroundings(snapshot, inner, ledger)
     open_job = described(network, inner, around.accelerator, ledger)
     if open_job.question.objective != Objective():

@@ -31,7 +31,6 @@ from service.api.requests import EstimateRequest
 from service.api.resolve import models, training
 from service.api.resolve.accounting import accounting
 from service.api.resolve.ledger import Ledger
-from service.api.resolve.models import Size
 from service.api.resolve.surroundings import surroundings
 from service.api.sweep_axes import axis_columns, placed
 from service.api.sweep_columns import GETTERS, STANDARD, chosen
@@ -238,8 +237,8 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | 
         raise validation.problem(error.errors(include_url=False), body) from None
     if request.as_of:
         snapshot = snapshot.as_of(request.as_of)
-    network = models.resolve(snapshot, request.model, ledger)
-    if isinstance(network, Size) or isinstance(request.workload, InferenceWorkload):
+    network = models.architecture(snapshot, request.model, ledger)
+    if network is None or isinstance(request.workload, InferenceWorkload):
         detail = "a sweep needs a model with an architecture and a training workload"
         raise at("invalid-request", "/base", detail)
     around = surroundings(snapshot, request, ledger)

@@ -15,7 +15,6 @@ from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
 from service.api.resolve import drafts, models
 from service.api.resolve.ledger import Ledger
-from service.api.resolve.models import Size
 from service.api.resolve.surroundings import surroundings
 from service.api.sweep_axes import axis_columns, placed
 from service.api.sweep_columns import SERVED, STANDARD_SERVED, chosen
@@ -62,9 +61,9 @@ def _sections(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> dict[
     if request.as_of:
         snapshot = snapshot.as_of(request.as_of)
     workload = request.workload
-    network = models.resolve(snapshot, request.model, ledger)
-    generates = not isinstance(network, Size) and network.causal and network.tokens
-    if not isinstance(workload, InferenceWorkload) or isinstance(network, Size) or not generates:
+    network = models.architecture(snapshot, request.model, ledger)
+    generates = network is not None and network.causal and network.tokens
+    if not isinstance(workload, InferenceWorkload) or network is None or not generates:
         detail = "a sweep of inference needs models with an architecture that generates text"
         raise at("invalid-request", "/base", detail)
     around = surroundings(snapshot, request, ledger)

@@ -219,6 +219,72 @@ def test_layers_that_all_differ_are_bounded(client: httpx.Client) -> None:
         assert found.status_code == status, found.text
 
 
+LINEAR = {"type": "linear", "inputs": 2_000_000, "outputs": 2_000_000}
+
+
+def repeated(levels: int, times: int, inner: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A layer within blocks that are each repeated."""
+    for _ in range(levels):
+        inner = {"type": "block", "repeat": times, "layers": [inner]} | more
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ([repeated(2, 1_000, {"type": "block", "layer": True, "layers": [LINEAR]})], "1000 layers"),
+        ([repeated(15, 2, {"type": "block", "layer": True, "layers": [LINEAR]})], "1000 layers"),
+        (
+            [
+                {
+                    "type": "block",
+                    "repeat": 1_000,
+                    "layers": [LINEAR] * 4 + [{"type": "block", "layer": True, "layers": [LINEAR]}],
+                }
+            ],
+            "between layers",
+        ),
+        ([repeated(30, 1_000, LINEAR)], "parameters"),
+    ],
+    ids=["layers", "deep", "operators", "parameters"],
+)
+def test_repeats_of_repeats_are_counted_before_they_are_walked(
+    client: httpx.Client, layers: list[dict[str, Any]], told: str
+) -> None:
+    found = client.post("/estimate", json={"model": {"kind": "layers", "layers": layers}})
+    assert found.status_code == 422
+    assert told in found.json()["detail"]
+
+
+def test_a_tensor_whose_layer_has_thousands_of_digits_is_one_outside_the_layers(
+    client: httpx.Client,
+) -> None:
+    header = {f"layers.{'9' * 5_000}.w": {"dtype": "F32", "shape": [2]}}
+    found = client.post("/parameters", json={"model": {"kind": "safetensors", "header": header}})
+    assert (found.status_code, found.json()["parameters"]["total"]) == (200, 2)
+
+
+@pytest.mark.parametrize("path", ["/sweep", "/layouts"])
+def test_names_of_tensors_compute_nothing_that_could_be_timed(
+    client: httpx.Client, path: str
+) -> None:
+    header = {"h.0.w": {"dtype": "BF16", "shape": [64, 64]}}
+    request = {"model": {"kind": "safetensors", "header": header}}
+    axes = {"/hardware/count": [1, 2]}
+    body = {"base": request, "axes": axes} if path == "/sweep" else {"request": request}
+    found = client.post(path, json=body)
+    assert found.status_code == 422
+    assert "architecture" in found.json()["detail"]
+
+
+def test_a_replica_of_millions_of_devices_is_divided_without_trying_every_number(
+    client: httpx.Client,
+) -> None:
+    body = fuzz.SERVING | {"hardware": {"accelerator": "h100-sxm", "count": 10_000_000}}
+    found = client.post("/estimate", json=body).json()
+    assert "pipeline 312500 is more" in found["detail"]
+
+
 def test_a_document_is_told_to_be_long_without_being_looked_through() -> None:
     assert short({"hidden_size": 4096, "architectures": ["LlamaForCausalLM"]})
     assert not short({str(number): number for number in range(5_000)})

@@ -27,6 +27,7 @@ from service.catalog import networks
 from service.catalog.errors import UnknownName
 from service.catalog.facts import Fact
 from service.catalog.snapshot import Snapshot
+from service.core import parameters
 from service.core.architecture import safetensors
 from service.core.architecture.families import layers, registry
 from service.core.architecture.families.config import ConfigError, UnknownArchitecture
@@ -57,6 +58,12 @@ def resolve(snapshot: Snapshot, spec: ModelSpec, ledger: Ledger) -> Model:
             return _read("header", spec.header)
         case SizeModel():
             return _size(spec)
+
+
+def architecture(snapshot: Snapshot, spec: ModelSpec, ledger: Ledger) -> Network | None:
+    """The network of a model that says what it computes; None for a size, and for a header."""
+    found = resolve(snapshot, spec, ledger)
+    return None if isinstance(found, Size) or isinstance(spec, SafetensorsModel) else found
 
 
 def _from_catalog(snapshot: Snapshot, name: str, ledger: Ledger) -> Network:
@@ -121,12 +128,16 @@ def _remembered(kind: str, text: str) -> Network:
 
 def _read_anew(kind: str, document: Any) -> Network:
     network = _BUILDERS[kind](document)
+    if parameters.count(network).total > MOST_PARAMETERS:
+        raise ConfigError(kind, f"more than {MOST_PARAMETERS:.0e} parameters are not sized")
     unlike = len({id(group.leaves) for group in network.layer_groups()})
     if kind != "header" and unlike > MOST_KINDS:
         raise ConfigError(kind, f"{unlike} layers differ from each other; at most {MOST_KINDS} may")
     return network
 
 
+MOST_PARAMETERS = 10**17
+"""As of a model that is given by its size."""
 MOST_KINDS = 100
 """Unlike layers of one network: every one is folded by itself, for each stage that may hold it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import gcd
 from typing import NamedTuple
 
 from service.api.problems import at
@@ -74,9 +75,7 @@ def _dealt(request: EstimateRequest, network: Network, count: int) -> bool:
 
 def _of_count(count: int, heads: Collection[int]) -> Ways:
     """As many tensor ways as the heads allow; pipeline stages make up the rest."""
-    most = count if heads else 1
-    fitting = (w for w in range(most, 0, -1) if count % w == 0 and not any(h % w for h in heads))
-    tensor = next(fitting)
+    tensor = gcd(count, *heads) if heads else 1
     return Ways(tensor, count // tensor, 1)
 
 

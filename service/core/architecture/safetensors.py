@@ -8,8 +8,8 @@ alone. The format: https://huggingface.co/docs/safetensors (8 bytes of length, t
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
@@ -26,59 +26,64 @@ BITS: Mapping[str, int] = {
 }  # fmt: skip
 """Bits of one element by the header's `dtype`."""
 
+Kinds = Counter["Kind"]
+"""How many tensors there are of each kind."""
+
 MAXIMUM_TENSORS = 40_000
 """Of all headers together. A file holds some hundreds, the 163 files of DeepSeek-V3 92,000."""
-MAXIMUM_KINDS = 10_000
+MAXIMUM_KINDS = 5_000
 """Tensors that differ in their layer, format or shape."""
 MAXIMUM_LAYERS = LIMITS["layers"]
 """With more numbered names than this, the numbers do not count layers."""
 _LARGEST = 10**12
 _FORMATS = {"F64": "fp32", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8"}
-_LAYER = re.compile(r"^(.*?(?:^|\.)(?:layers|h|blocks|block|layer))\.(\d+)(?:\.|$)")
+_LAYER = re.compile(r"^(.*?(?:^|\.)(?:layers|h|blocks|block|layer))\.(\d{1,9})(?:\.|$)")
 _HEAD = re.compile(r"(?:^|\.)lm_head\.weight$")
 
 
-class Tensor(NamedTuple):
-    """One entry of the header."""
+class Kind(NamedTuple):
+    """What equal tensors have in common."""
 
-    name: str
     dtype: str
     shape: tuple[int, ...]
 
 
-def tensors(header: Any, field: str = "header") -> tuple[Tensor, ...]:
-    """The tensors of one header, or of a list of headers (one for each shard).
+def tensors(header: Any, field: str = "header") -> Iterator[tuple[str, Kind]]:
+    """Name and kind of each tensor of one header, or of a list of headers (one for each shard).
 
     An index with a `tensors` object whose entries have `dtype` and `shape` is read too. Raises
     ConfigError with the path of what is wrong.
     """
-    if isinstance(header, list | tuple):
-        if not header:
-            raise ConfigError(field, "a list of headers must hold at least one")
-        if sum(len(shard) for shard in header if isinstance(shard, Mapping)) > MAXIMUM_TENSORS:
-            raise ConfigError(field, _TOO_MANY)
-        shards = enumerate(header)
-        return tuple(t for i, shard in shards for t in tensors(shard, f"{field}.{i}"))
-    if not isinstance(header, Mapping):
+    shards = _shards(header, field)
+    if sum(len(entries) for _, entries in shards) > MAXIMUM_TENSORS:
+        raise ConfigError(field, _TOO_MANY)
+    known: dict[tuple[str, str], Kind] = {}
+    for path, entries in shards:
+        for name, entry in entries.items():
+            if name not in ("__metadata__", "metadata"):
+                yield name, _kind(entry, f"{path}.{name}", known)
+
+
+def _shards(header: Any, field: str) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """The entries of each file, and where they stand."""
+    if not isinstance(header, list | tuple):
+        return [(field, _entries(header, field))]
+    if not header:
+        raise ConfigError(field, "a list of headers must hold at least one")
+    paths = [f"{field}.{number}" for number in range(len(header))]
+    return [(path, _entries(shard, path)) for path, shard in zip(paths, header, strict=True)]
+
+
+def _entries(header: Any, field: str) -> Mapping[str, Any]:
+    entries = header.get("tensors", header) if isinstance(header, Mapping) else None
+    if not isinstance(entries, Mapping):
         raise ConfigError(field, "a header must be an object of tensors by name")
-    entries = header.get("tensors", header)
     if "weight_map" in header and "tensors" not in header:
         raise ConfigError(
             f"{field}.weight_map",
             "an index names tensors without their shapes; send the header of each shard as a list",
         )
-    if not isinstance(entries, Mapping):
-        raise ConfigError(field, "a header must be an object of tensors by name")
-    if len(entries) > MAXIMUM_TENSORS:
-        raise ConfigError(field, _TOO_MANY)
-    found = [
-        _tensor(name, entry, field)
-        for name, entry in entries.items()
-        if name not in ("__metadata__", "metadata")
-    ]
-    if not found:
-        raise ConfigError(field, "the header holds no tensors")
-    return tuple(found)
+    return entries
 
 
 _TOO_MANY = (
@@ -87,21 +92,27 @@ _TOO_MANY = (
 )
 
 
-def _tensor(name: str, entry: Any, field: str) -> Tensor:
+def _kind(entry: Any, field: str, known: dict[tuple[str, str], Kind]) -> Kind:
+    """The kind of one entry; each way of writing one is checked once."""
     if not isinstance(entry, dict):
-        raise ConfigError(f"{field}.{name}", "a tensor must be an object with dtype and shape")
+        raise ConfigError(field, "a tensor must be an object with dtype and shape")
     dtype, shape = entry.get("dtype"), entry.get("shape")
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise ConfigError(f"{field}.{name}.dtype", f"dtype must be one of {', '.join(BITS)}")
+        raise ConfigError(f"{field}.dtype", f"dtype must be one of {', '.join(BITS)}")
+    written = dtype, str(shape)
+    if written not in known:
+        known[written] = Kind(dtype, _shape(shape, f"{field}.shape"))
+    return known[written]
+
+
+def _shape(shape: Any, field: str) -> tuple[int, ...]:
     if not isinstance(shape, list | tuple) or len(shape) > 16:
-        raise ConfigError(f"{field}.{name}.shape", "shape must be a list of at most 16 sizes")
-    if not all(type(size) is int and 0 <= size <= _LARGEST for size in shape):
-        where = f"{field}.{name}.shape"
-        sizes = Config({str(place): size for place, size in enumerate(shape)}, path=where)
-        shape = [sizes.integer(str(place), 0, _LARGEST) for place in range(len(shape))]
-    if prod(shape) > 10**16:
-        raise ConfigError(f"{field}.{name}.shape", "a tensor may hold at most 10^16 elements")
-    return Tensor(name, dtype, tuple(shape))
+        raise ConfigError(field, "shape must be a list of at most 16 sizes")
+    sizes = Config({str(place): size for place, size in enumerate(shape)}, path=field)
+    found = tuple(sizes.integer(str(place), 0, _LARGEST) for place in range(len(shape)))
+    if prod(found) > 10**16:
+        raise ConfigError(field, "a tensor may hold at most 10^16 elements")
+    return found
 
 
 def bytes_by_dtype(network: Network) -> Mapping[str, int]:
@@ -121,14 +132,10 @@ def build(header: Any, field: str = "header") -> Network:
     Layers are recognised by numbered names (`model.layers.7.mlp...`), so that pipelines and
     ZeRO-3 divide what they would.
     """
-    found = tensors(header, field)
-    layers, outside = _divided(found)
-    before = [t for t in outside if not _HEAD.search(t.name)]
+    before, layers, head = _divided(header, field)
     parts = [_holding("parameters", before)]
-    parts += [_holding("layer", members, layer=True) for members in layers.values()]
-    parts.append(_holding("head", [t for t in outside if _HEAD.search(t.name)]))
-    if sum(len(part.children) for part in parts) > MAXIMUM_KINDS:
-        raise ConfigError(field, f"more than {MAXIMUM_KINDS} tensors differ in layer or shape")
+    parts += [_holding("layer", kinds, layer=True) for kinds in layers]
+    parts.append(_holding("head", head))
     network = Network(
         "",
         "safetensors",
@@ -141,9 +148,8 @@ def build(header: Any, field: str = "header") -> Network:
     return replace(network, stored=_FORMATS.get(widest, "bf16"))
 
 
-def _holding(name: str, members: Iterable[Tensor], layer: bool = False) -> Block:
+def _holding(name: str, kinds: Kinds, layer: bool = False) -> Block:
     """A block of the tensors; equal ones stand in it once, with their number."""
-    kinds = Counter((tensor.dtype, tensor.shape or (1,)) for tensor in members)
     held = (
         Block(name, (_parameter(*kind),), count) if count > 1 else _parameter(*kind)
         for kind, count in kinds.items()
@@ -152,23 +158,23 @@ def _holding(name: str, members: Iterable[Tensor], layer: bool = False) -> Block
 
 
 def _parameter(dtype: str, shape: tuple[int, ...]) -> Operator:
-    return Parameter(dtype, shape, Split.TENSOR if len(shape) > 1 else Split.WHOLE)
+    return Parameter(dtype, shape or (1,), Split.TENSOR if len(shape) > 1 else Split.WHOLE)
 
 
-def _layer_key(name: str) -> tuple[str, int] | None:
-    match = _LAYER.match(name)
-    return (match[1], int(match[2])) if match else None
-
-
-def _divided(
-    found: Sequence[Tensor],
-) -> tuple[Mapping[tuple[str, int], Sequence[Tensor]], Sequence[Tensor]]:
-    """The tensors of each layer, and those outside the layers."""
-    layers: dict[tuple[str, int], list[Tensor]] = {}
-    outside: list[Tensor] = []
-    for tensor in found:
-        key = _layer_key(tensor.name)
-        (outside if key is None else layers.setdefault(key, [])).append(tensor)
+def _divided(header: Any, field: str) -> tuple[Kinds, Sequence[Kinds], Kinds]:
+    """The tensors before the layers, of each layer, and of the head."""
+    before, head = Kinds(), Kinds()
+    layers: defaultdict[tuple[str, int], Kinds] = defaultdict(Kinds)
+    different = 0
+    for name, kind in tensors(header, field):
+        match = _LAYER.match(name)
+        group = layers[match[1], int(match[2])] if match else head if _HEAD.search(name) else before
+        different += kind not in group
+        if different > MAXIMUM_KINDS:
+            raise ConfigError(field, f"more than {MAXIMUM_KINDS} tensors differ in layer or shape")
+        group[kind] += 1
+    if not different:
+        raise ConfigError(field, "the header holds no tensors")
     if len(layers) > MAXIMUM_LAYERS:
-        return {}, found
-    return dict(sorted(layers.items())), outside
+        return sum(layers.values(), before), (), head
+    return before, [layers[key] for key in sorted(layers)], head

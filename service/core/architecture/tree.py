@@ -117,6 +117,24 @@ class Run(NamedTuple):
     place: Place
 
 
+class Extent(NamedTuple):
+    """How long a walk is."""
+
+    parts: int
+    layers: int
+
+
+def extent(node: Block | Operator) -> Extent:
+    """What a walk over the node meets, counted without walking."""
+    if not isinstance(node, Block):
+        return Extent(1, 0)
+    if node.layer:
+        return Extent(1, node.repeat)
+    inner = [extent(child) for child in node.children]
+    parts, layers = sum(each.parts for each in inner), sum(each.layers for each in inner)
+    return Extent(parts * (node.repeat if layers else 1), layers * node.repeat)
+
+
 def walk(block: Block, place: Place) -> Iterator[Placed | Run]:
     """Leaves outside the layers and runs of equal layers, in the order of the data."""
     if not block.repeat:

@@ -40,7 +40,7 @@ from service.core.architecture.families.layer_fields import (
 from service.core.architecture.network import Network
 from service.core.architecture.operators import Embedding, Operator
 from service.core.architecture.polynomial import fixed
-from service.core.architecture.tree import Block, Routing
+from service.core.architecture.tree import Block, Routing, extent
 
 _BLOCKS = ("block", "self_attention", "gated_mlp", "mlp", "input", "flatten")
 
@@ -48,6 +48,9 @@ KINDS = (*OPERATORS, *_BLOCKS)
 """Every `type` that an item may have."""
 
 MAXIMUM_ITEMS = 1_500
+
+MAXIMUM_PARTS = 3_000
+"""Operators outside the layers, and runs of layers, with the repeats around them."""
 
 MAXIMUM_DEPTH = 32
 
@@ -59,6 +62,7 @@ def build(document: Sequence[Any], name: str = "", field: str = "layers") -> Net
     state = State()
     children = _children(document, field, state, 0)
     root = Block("model", children, stream=None if state.tokens else fixed(1.0))
+    _check_extent(root, field)
     network = Network(
         name, "layers", root, state.rows, state.width, causal=state.tokens, tokens=state.tokens
     )
@@ -66,6 +70,16 @@ def build(document: Sequence[Any], name: str = "", field: str = "layers") -> Net
     if not any(weight.elements for weight in weights if not weight.alias):
         raise ConfigError(field, "no layer here holds a parameter")
     return network
+
+
+def _check_extent(root: Block, field: str) -> None:
+    """Refuse repeats of repeats that come to more than any network has."""
+    found = extent(root)
+    if found.layers > LIMITS["layers"]:
+        raise ConfigError(field, f"the repeats come to more than {LIMITS['layers']} layers")
+    if found.parts > MAXIMUM_PARTS:
+        detail = f"the repeats put more than {MAXIMUM_PARTS} operators between layers"
+        raise ConfigError(field, detail)
 
 
 def _children(
