@@ -25,7 +25,7 @@ from service.core.throughput import Stages
 from service.core.uncertainty import relative
 
 T = TypeVar("T")
-_TOGETHER, _FOLDED = 1000, 100
+_TOGETHER, FOLDED = 1000, 100
 _PART = 8192
 """Layouts evaluated at once: what they need for it stays within tens of megabytes."""
 
@@ -98,7 +98,7 @@ class Grid:
         self.count = len(self.pipelines)
         self.work = self.count
         """Layouts evaluated so far; what is evaluated together counts as `_TOGETHER` at least,
-        and what is folded for it as `_FOLDED` an operator."""
+        and what is folded for it as `FOLDED` an operator."""
         self.known: dict[Any, tuple[NDArray[Any], Any]] = {}
 
     def layout(self, rows: Rows, stages: Rows) -> Layout:
@@ -155,7 +155,7 @@ class Grid:
             question = self.question._replace(kernels=kernels)
             tables = stacked(question, tuple(map(int, pipelines)))
             self.known[stacked, recomputation] = pipelines, tables
-            self.work += _FOLDED * len(question.network.distinct())
+            self.work += FOLDED * len(question.network.distinct())
         return tables, np.searchsorted(pipelines, self.pipelines[rows])
 
 

@@ -26,14 +26,14 @@ from service.core.estimate import (
     admission,
     evaluate,
     memory_bounds,
-    memory_stages,
     prepare,
     worst_memory,
 )
 from service.core.fastest import Races, fastest
+from service.core.formats import formats
 from service.core.layout_grid import Grid
 from service.core.layout_space import Question, Space, layouts
-from service.core.memory import MemoryParts
+from service.core.memory import MemoryParts, states
 from service.core.numeric import FloatArray
 from service.core.parallelism import Kernels, Layout
 from service.core.spending import Site
@@ -285,6 +285,11 @@ def best_layout(
     return _searched(question, space, recomputations, worst)[0]
 
 
+def work_of_folding(network: Network, recomputations: int) -> int:
+    """What `best_layout` may fold before its first layout is evaluated, as `work_of_search`."""
+    return layout_grid.FOLDED * len(network.distinct()) * recomputations
+
+
 def work_of_search(
     question: Question, space: Space, recomputations: tuple[str, ...], worst: int
 ) -> int:
@@ -315,9 +320,8 @@ def has_layout(question: Question, space: Space) -> bool:
 @lru_cache(maxsize=128)
 def _state_bytes(network: Network, kernels: Kernels) -> float:
     """Of all devices together: parameters, gradients and optimizer states, each held once."""
-    ((table, _),) = memory_stages(network, kernels, 1)
+    held = states.fold(network, kernels, formats(kernels), 1, 0)
     moved = kernels.offload != "none", kernels.offload == "parameters"
-    held = table.states
     kept = (held.gradients, *(() if moved[0] else (held.optimizer,)))
     kept += () if moved[1] else (held.parameters,)
     return float(sum(each.tensor + each.key_value + each.whole + each.expert for each in kept))

@@ -22,6 +22,7 @@ from service.api.lifespan import lifespan
 from service.api.nesting import check, short
 from service.api.problems import ProblemError
 from service.api.request_bodies import MOST_FINDINGS
+from service.api.resolve import models
 from service.core.architecture.safetensors import MAXIMUM_TENSORS
 from service.settings import Settings
 from tests.api import test_fuzz as fuzz
@@ -210,10 +211,15 @@ def test_headers_of_many_tensors_are_counted_up_to_a_limit(
 
 def test_layers_that_all_differ_are_bounded(client: httpx.Client) -> None:
     unlike = [
-        {"type": "block", "layer": True, "layers": [{"type": "linear", "inputs": n, "outputs": 9}]}
-        for n in range(1, 102)
+        {
+            "type": "block",
+            "layer": True,
+            "layers": [{"type": "linear", "inputs": n + 1, "outputs": 9}],
+        }
+        for n in range(models.MOST_KINDS + 1)
     ]
-    for layers, status in ((unlike[1:], 200), (unlike, 422)):
+    large = {"type": "block", "layer": True, "layers": [LINEAR] * (models.MOST_INSIDE + 1)}
+    for layers, status in ((unlike[1:], 200), (unlike, 422), ([large], 422)):
         body = {"model": {"kind": "layers", "layers": layers}}
         found = client.post("/estimate", json=body)
         assert found.status_code == status, found.text

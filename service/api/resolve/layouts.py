@@ -15,6 +15,7 @@ from service.core.search import (
     best_layout,
     has_layout,
     usual_space,
+    work_of_folding,
     work_of_search,
 )
 
@@ -59,7 +60,7 @@ def choose(
         return _space(question, devices, micro_batch_size)
 
     def on(devices: int, worst: int) -> Chosen | None:
-        if budget.left <= 0:
+        if budget.left <= work_of_folding(question.network, len(recomputations)):
             raise OverBudget
         asked = question, space(devices), tuple(recomputations), worst
         found = best_layout(*asked)

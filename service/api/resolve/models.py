@@ -130,16 +130,34 @@ def _read_anew(kind: str, document: Any) -> Network:
     network = _BUILDERS[kind](document)
     if parameters.count(network).total > MOST_PARAMETERS:
         raise ConfigError(kind, f"more than {MOST_PARAMETERS:.0e} parameters are not sized")
-    unlike = len({id(group.leaves) for group in network.layer_groups()})
-    if kind != "header" and unlike > MOST_KINDS:
-        raise ConfigError(kind, f"{unlike} layers differ from each other; at most {MOST_KINDS} may")
+    if kind != "header":
+        _check_kinds(kind, network)
     return network
+
+
+def _check_kinds(field: str, network: Network) -> None:
+    """Refuse what would take too long to fold, by what there is to fold."""
+    groups = network.layer_groups()
+    unlike = {id(group.leaves): len(group.leaves) for group in groups}
+    inside, outside = sum(unlike.values()), len(network.outside_layers())
+    places = sum(len(group.leaves) for group in groups)
+    for count, most, what in (
+        (len(unlike), MOST_KINDS, "layers that differ from each other"),
+        (inside, MOST_INSIDE, "operators in layers that differ from each other"),
+        (outside, MOST_OUTSIDE, "operators outside the layers"),
+        (places, MOST_PLACES, "operators in runs of equal layers"),
+    ):
+        if count > most:
+            raise ConfigError(field, f"the network has {count} {what}; at most {most} are sized")
 
 
 MOST_PARAMETERS = 10**17
 """As of a model that is given by its size."""
-MOST_KINDS = 100
-"""Unlike layers of one network: every one is folded by itself, for each stage that may hold it."""
+MOST_KINDS, MOST_INSIDE = 48, 400
+"""Unlike layers of one network, and what they hold: each is folded by itself, for every stage that
+may hold it. Published networks have 9 kinds and 108 operators at most."""
+MOST_OUTSIDE, MOST_PLACES = 1_000, 3_000
+"""What is folded once, and what is only walked over."""
 
 
 def _size(spec: SizeModel) -> Size:

@@ -119,7 +119,7 @@ def layer(leaves: Sequence[Placed], context: Context, site: Site, shared: bool =
     return _layer(tuple(leaves), replace(context, kernels=kernels), anywhere, shared)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _layer(leaves: tuple[Placed, ...], context: Context, site: Site, shared: bool) -> Layer:
     steps = traced(leaves, context, entered(leaves, context))
     total, found = Saved(), list[Moment]()

@@ -96,6 +96,7 @@ def tables(network: Network, kernels: Kernels, pipeline: int = 1, stage: int = 0
 folded(tables.cache_clear)
 
 
+@lru_cache(maxsize=128)
 def _traits(network: Network) -> Traits:
     """How the family is written, with the loss that its adapters bring.
 
