@@ -66,15 +66,13 @@ def mapped(record: T, change: Callable[[Any], Any]) -> T:
 
 def _mapped(record: Any, change: Callable[[Any], Any]) -> Any:
     kind: Any = type(record)
-    if kind is float:
-        return record
     if kind is np.ndarray:
         return change(record)
     names, make = _form(kind)
     if names is None:
         return record
     parts = record if names == () else [getattr(record, name) for name in names]
-    return make([_mapped(part, change) for part in parts])
+    return make([part if type(part) is float else _mapped(part, change) for part in parts])
 
 
 @cache
