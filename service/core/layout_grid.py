@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.core import throughput
 from service.core.architecture.network import Network
 from service.core.estimate import admission, memory_bounds, memory_stages
-from service.core.fastest import Rows
+from service.core.fastest import Names, Rows
 from service.core.finetuning import Objective
 from service.core.layout_space import Question, Space, layouts
 from service.core.memory import MemoryTable, in_flight, per_device
@@ -34,29 +34,34 @@ class _Memory(NamedTuple):
     """What the memory of a job depends on, beside its layout."""
 
     table: MemoryTable
-    """[stage], those of one pipeline degree after those of another; or one for all."""
+    """[stage], those of one pipeline degree after those of another, for one recomputation after
+    the other; or one for all."""
     stage: FloatArray
     """Index of each stage in its pipeline."""
     first: Rows
-    """Where the stages of each pipeline degree begin, and where the last ones end."""
+    """Where the stages of each of these begin, and where the last ones end."""
     bounds: tuple[float, float]
 
 
-def _memory(question: Question, pipelines: tuple[int, ...]) -> _Memory:
+def _memory(question: Question, names: Names, pipelines: tuple[int, ...]) -> _Memory:
     network, kernels, _, _, _, objective, adapters = question
-    return _memory_tables(network, kernels, pipelines, objective, adapters)
+    return _memory_tables(network, _named(kernels, names), pipelines, objective, adapters)
+
+
+def _named(kernels: Kernels, names: Names) -> tuple[Kernels, ...]:
+    return tuple(replace(kernels, recomputation=name) for name in names)
 
 
 @lru_cache(maxsize=256)
 def _memory_tables(
     network: Network,
-    kernels: Kernels,
+    kernels: tuple[Kernels, ...],
     pipelines: tuple[int, ...],
     objective: Objective,
     adapters: bool,
 ) -> _Memory:
-    """Memory's tables by pipeline degree."""
-    found = [memory_stages(network, kernels, p) for p in pipelines]
+    """Memory's tables by kernels and pipeline degree, the degrees fastest."""
+    found = [memory_stages(network, each, p) for each in kernels for p in pipelines]
     tables, indices = zip(*(pair for stages in found for pair in stages), strict=True)
     if objective != Objective():
         tables = tuple(held_for(table, objective, adapters) for table in tables)
@@ -64,21 +69,22 @@ def _memory_tables(
         stack(tables, collapse=True),
         np.array(indices),
         np.cumsum([0, *map(len, found)]),
-        memory_bounds(network, kernels),
+        memory_bounds(network, kernels[0]),
     )
 
 
-def _work(question: Question, pipelines: tuple[int, ...]) -> Stages:
+def _work(question: Question, names: Names, pipelines: tuple[int, ...]) -> Stages:
     kernels = replace(question.kernels, optimizer="adamw", offload="none")  # not of the layers
-    return _work_tables(question.network, kernels, question.sequence_length, pipelines)
+    named = _named(kernels, names)
+    return _work_tables(question.network, named, question.sequence_length, pipelines)
 
 
 @lru_cache(maxsize=256)
 def _work_tables(
-    network: Network, kernels: Kernels, sequence: float, pipelines: tuple[int, ...]
+    network: Network, kernels: tuple[Kernels, ...], sequence: float, pipelines: tuple[int, ...]
 ) -> Stages:
-    """What takes time, with one row for each pipeline degree, or one for all."""
-    tables = [throughput.stages(network, kernels, p, sequence) for p in pipelines]
+    """What takes time, by kernels and pipeline degree, or one row for all."""
+    tables = [throughput.stages(network, each, p, sequence) for each in kernels for p in pipelines]
     return stack(tables, collapse=True)
 
 
@@ -105,10 +111,12 @@ class Grid:
         """Rows with the ZeRO stage of that index."""
         return replace(take(self.base, rows), zero_stage=self.stages[stages])
 
-    def held(self, recomputation: str, rows: Rows) -> tuple[FloatArray, FloatArray]:
-        """Admission and peak bytes, [row, stage]."""
-        tables, place = self._tables(_memory, recomputation, rows)
-        peak = np.concatenate([self._peak(tables, place[at], rows[at]) for at in _parts(rows)])
+    def held(self, names: Names, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Admission and peak bytes, [recomputation, row, stage]."""
+        numbers, many = np.arange(len(names)).repeat(len(rows)), np.tile(rows, len(names))
+        tables, place = self._tables(_memory, names, numbers, many)
+        parts = [self._peak(tables, place[at], many[at]) for at in _parts(many)]
+        peak = np.concatenate(parts).reshape(len(names), len(rows), -1)
         code = admission(relative(peak, *tables.bounds), self.question.accelerator.memory_bytes)
         return np.asarray(code, dtype=np.float64), peak
 
@@ -125,9 +133,9 @@ class Grid:
         peak = np.broadcast_to(parts.peak, (len(stage), len(self.stages)))
         return np.maximum.reduceat(peak, start)
 
-    def seconds(self, recomputation: str, rows: Rows, stages: Rows) -> FloatArray:
-        """Of a step."""
-        stacked, place = self._tables(_work, recomputation, rows)
+    def seconds(self, names: Names, numbers: Rows, rows: Rows, stages: Rows) -> FloatArray:
+        """Of a step, each row with the recomputation of that number."""
+        stacked, place = self._tables(_work, names, numbers, rows)
         parts = [self._step(stacked, place[at], rows[at], stages[at]) for at in _parts(rows)]
         return np.concatenate(parts)
 
@@ -144,19 +152,21 @@ class Grid:
         return np.broadcast_to(np.asarray(step.total_seconds), rows.shape)
 
     def _tables(
-        self, stacked: Callable[[Question, tuple[int, ...]], T], recomputation: str, rows: Rows
+        self,
+        stacked: Callable[[Question, Names, tuple[int, ...]], T],
+        names: Names,
+        numbers: Rows,
+        rows: Rows,
     ) -> tuple[T, Rows]:
-        """Tables by pipeline degree, and which of them belongs to each row."""
+        """Tables by recomputation and pipeline degree, and which of them belongs to each row."""
         wanted = np.unique(self.pipelines[rows])
-        pipelines, tables = self.known.get((stacked, recomputation), (np.empty(0), None))
+        pipelines, tables = self.known.get((stacked, names), (np.empty(0), None))
         if tables is None or not np.isin(wanted, pipelines).all():
             pipelines = np.union1d(pipelines, wanted)
-            kernels = replace(self.question.kernels, recomputation=recomputation)
-            question = self.question._replace(kernels=kernels)
-            tables = stacked(question, tuple(map(int, pipelines)))
-            self.known[stacked, recomputation] = pipelines, tables
-            self.work += FOLDED * len(question.network.distinct())
-        return tables, np.searchsorted(pipelines, self.pipelines[rows])
+            tables = stacked(self.question, names, tuple(map(int, pipelines)))
+            self.known[stacked, names] = pipelines, tables
+            self.work += FOLDED * len(names) * len(self.question.network.distinct())
+        return tables, numbers * len(pipelines) + np.searchsorted(pipelines, self.pipelines[rows])
 
 
 def caches() -> tuple[Any, ...]:
