@@ -23,6 +23,8 @@ from service.core import scaling_laws as laws
 from service.core.uncertainty import Interval
 
 NEXT_NATS = 0.01
+MOST_SPENT = 10_000
+"""Values that are solved for, some sixty steps each; other budgets have a closed form."""
 _SIZES = (1.0, 1e21)
 _LOSS = (1e-9, 100.0)
 """Parameters or tokens, and reducible loss, that the optimum of a caller's constants may have."""
@@ -129,6 +131,9 @@ def _columns(
     """The optimum of many budgets at once. Raises BudgetError."""
     if request.values is None:
         return None
+    if budget.spend is not None and len(request.values) > MOST_SPENT:
+        detail = f"at most {MOST_SPENT} values of a budget that devices spend are solved at once"
+        raise at("too-much-work", "/values", detail)
     with np.errstate(all="ignore"):
         flops = laws.flops_of(replace(budget, value=np.array(request.values)), law)
         best = laws.optimum(flops, law)

@@ -30,11 +30,13 @@ from service.api.request_workloads import (
 from service.api.requests import EstimateRequest
 from service.api.resolve import models, training
 from service.api.resolve.accounting import accounting
+from service.api.resolve.layouts import OverBudget
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.surroundings import surroundings
 from service.api.sweep_axes import axis_columns, placed
 from service.api.sweep_columns import GETTERS, STANDARD, chosen
 from service.api.sweep_models import SweepRequest, SweepResponse
+from service.api.sweep_work import Work, too_much
 from service.catalog.snapshot import Snapshot
 from service.core import estimate as core
 from service.core.finetuning import OBJECTIVES
@@ -44,9 +46,9 @@ from service.core.rollouts import Beside
 from service.core.sweep import Grid, Numbers, Point, sweep
 
 MOST_CELLS = 5_000_000
-MOST_POINTS = 5_000
-MOST_SEARCHES = 500
-"""Points for which a layout has to be sought."""
+MOST_POINTS = 2_500
+MOST_SEARCHES = 250
+"""Points for which a layout has to be sought; what they cost is counted too (`sweep_work`)."""
 
 _ALWAYS = {
     "/workload/tokens": "tokens",
@@ -157,13 +159,19 @@ def _grid(request: SweepRequest, axes: Sequence[Axis], snapshot: Snapshot, ledge
     body = request.base.model_dump(mode="json", exclude_none=True)
     _try_numbers(body, axes)
     choices = [axis for axis in axes if axis.target is None]
-    points = []
+    points: list[Point | None] = []
+    work = Work()
     for number, values in enumerate(itertools.product(*(axis.values for axis in choices))):
         merged = body
         for axis, value in zip(choices, values, strict=True):
             merged = placed(merged, axis.pointer.split("/")[1:], value)
         notes = ledger if number == 0 else Ledger()
-        points.append(_point(_first_numbers(merged, axes), snapshot, notes))
+        try:
+            found = _point(_first_numbers(merged, axes), snapshot, notes, work)
+        except OverBudget:
+            points_in_all = prod(len(axis.values) for axis in choices)
+            raise too_much(number, points_in_all) from None
+        points.append(found)
     return Grid(
         tuple(len(axis.values) for axis in axes),
         tuple(i for i, axis in enumerate(axes) if axis.target is None),
@@ -229,8 +237,8 @@ def _validated(body: dict[str, Any], axis: Axis, index: int) -> None:
         raise at("invalid-request", pointer, f"{axis.pointer} {detail}", near) from None
 
 
-def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | None:
-    """One resolved job; None where the combination makes no sense."""
+def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger, work: Work) -> Point | None:
+    """One resolved job; None where the combination makes no sense. Raises OverBudget."""
     try:
         request = EstimateRequest.model_validate(body)
     except ValidationError as error:
@@ -241,9 +249,10 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> Point | 
     if network is None or isinstance(request.workload, InferenceWorkload):
         detail = "a sweep needs a model with an architecture and a training workload"
         raise at("invalid-request", "/base", detail)
+    work.point(network)
     around = surroundings(snapshot, request, ledger)
     try:
-        job = training.resolve(network, request, around.accelerator, ledger)
+        job = training.resolve(network, request, around.accelerator, ledger, work.budget)
     except ProblemError as problem:
         if problem.kind == "impossible-layout":
             return None

@@ -14,11 +14,13 @@ from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
 from service.api.requests import EstimateRequest
 from service.api.resolve import drafts, models
+from service.api.resolve.layouts import OverBudget
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.surroundings import surroundings
 from service.api.sweep_axes import axis_columns, placed
 from service.api.sweep_columns import SERVED, STANDARD_SERVED, chosen
 from service.api.sweep_models import SweepRequest, SweepResponse
+from service.api.sweep_work import Work, too_much
 from service.catalog.snapshot import Snapshot
 from service.core.estimate import admission
 
@@ -33,13 +35,16 @@ def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
     if rows > MOST_SERVED:
         detail = f"{rows} combinations; at most {MOST_SERVED} of a served model are answered"
         raise at("too-much-work", "/axes", f"the sweep has {detail} at once")
-    ledger, found = Ledger(), []
+    ledger, found, work = Ledger(), [], Work()
     body = request.base.model_dump(mode="json", exclude_none=True)
     for number, values in enumerate(itertools.product(*request.axes.values())):
         merged = body
         for pointer, value in zip(request.axes, values, strict=True):
             merged = placed(merged, pointer.split("/")[1:], value)
-        sections = _sections(merged, snapshot, Ledger() if number else ledger)
+        try:
+            sections = _sections(merged, snapshot, Ledger() if number else ledger, work)
+        except OverBudget:
+            raise too_much(number, rows) from None
         found.append([_at(sections, pointer) for pointer in pointers])
     columns = dict(zip(pointers, map(list, zip(*found, strict=True)), strict=True))
     return SweepResponse.model_construct(
@@ -52,8 +57,13 @@ def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
     )
 
 
-def _sections(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> dict[str, Any]:
-    """What one combination comes to; nothing where no replica can be divided so."""
+def _sections(
+    body: dict[str, Any], snapshot: Snapshot, ledger: Ledger, work: Work
+) -> dict[str, Any]:
+    """What one combination comes to; nothing where no replica can be divided so.
+
+    Raises OverBudget.
+    """
     try:
         request = EstimateRequest.model_validate(body)
     except ValidationError as error:
@@ -66,6 +76,7 @@ def _sections(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger) -> dict[
     if not isinstance(workload, InferenceWorkload) or network is None or not generates:
         detail = "a sweep of inference needs models with an architecture that generates text"
         raise at("invalid-request", "/base", detail)
+    work.point(network)
     around = surroundings(snapshot, request, ledger)
     draft = drafts.draft(workload.draft, network, snapshot, ledger)
     try:

@@ -193,6 +193,7 @@ def test_mixtures_and_low_precision_are_marked_as_trends(client: httpx.Client) -
         ({"budget": BUDGETS[0], "largest": {}}, "/largest"),
         ({"budget": BUDGETS[0], "values": []}, "/values"),
         ({"budget": BUDGETS[5], "values": [1.5]}, "/budget"),
+        ({"budget": {"kind": "device_hours", "value": 1e5}, "values": [1e5] * 10_001}, "/values"),
         ({"budget": BUDGETS[0], "mixture": {"experts": 2, "active_experts": 3}}, "/mixture"),
         ({"budget": {"kind": "wishes", "value": 1}}, "/budget/kind"),
         ({"budget": {"kind": "flops", "value": -1}}, "/budget/value"),

@@ -198,3 +198,45 @@ def test_rows_differ_in_the_items_of_a_step(
         single = placed(placed(base, pointer, value), "/hardware/count", count)
         assert seconds == pytest.approx(resolved(ask(client, single), column))
     assert len(set(found[column])) == len(found[column])
+
+
+OPEN = {"model": {"kind": "catalog", "name": "llama-3.1-8b"}}
+NAMES = ["h100-sxm", "a100-sxm4-80gb", "h200-sxm", "l40s", "mi300x", "a100-sxm4-40gb"]
+NAMES += ["v100-sxm2-32gb", "b200"]
+
+
+def test_a_grid_of_accelerators_and_counts_is_searched_for_its_layouts(
+    client: httpx.Client,
+) -> None:
+    axes = {"/hardware/accelerator": NAMES, "/hardware/count": [2**n for n in range(3, 11)]}
+    found = client.post("/sweep", json={"base": OPEN, "axes": axes})
+    assert (found.status_code, found.json()["rows"]) == (200, 64)
+
+
+def test_searches_of_a_sweep_are_counted_and_those_beyond_the_budget_refused(
+    client: httpx.Client,
+) -> None:
+    lengths = {"/workload/sequence_length": list(range(128, 128 * 201, 128))}
+    body = {"base": OPEN | {"hardware": {"count": 64}}, "axes": lengths}
+    first, again = (client.post("/sweep", json=body).json() for _ in range(2))
+    assert first["type"] == "/problems/too-much-work"
+    assert 50 < int(first["detail"].split()[0]) < 200
+    assert first["detail"] == again["detail"]
+
+
+@pytest.mark.parametrize("kind", ["pretraining", "inference"])
+def test_networks_of_a_sweep_that_all_differ_are_counted(client: httpx.Client, kind: str) -> None:
+    networks = [
+        {"kind": "layers", "layers": [*HEAVY, {"type": "linear", "inputs": 64, "outputs": width}]}
+        for width in range(60)
+    ]
+    base = OPEN | {"workload": {"kind": kind}, "layout": {"tensor": 1}}
+    found = client.post("/sweep", json={"base": base, "axes": {"/model": networks}})
+    assert found.json()["type"] == "/problems/too-much-work"
+
+
+HEAVY = [
+    {"type": "embedding", "rows": 100, "width": 64, "input": True},
+    {"type": "self_attention", "hidden": 64, "heads": 1},
+    *({"type": "linear", "inputs": 64, "outputs": n} for n in range(1, 900)),
+]

@@ -32,6 +32,12 @@ class Budget:
 
     left: float = inf
 
+    def spend(self, work: float) -> None:
+        """Raises OverBudget where so much is not left."""
+        if work > self.left:
+            raise OverBudget
+        self.left -= work
+
 
 class Chosen(NamedTuple):
     """A layout, and the recomputation that goes with it."""

@@ -41,13 +41,20 @@ class TrainingJob:
 
 
 def resolve(
-    network: Network, request: EstimateRequest, accelerator: Accelerator, ledger: Ledger
+    network: Network,
+    request: EstimateRequest,
+    accelerator: Accelerator,
+    ledger: Ledger,
+    budget: Budget | None = None,
 ) -> TrainingJob:
-    """The job of a request; what it leaves out is filled in and recorded."""
+    """The job of a request; what it leaves out is filled in and recorded.
+
+    Raises OverBudget where the search for a layout costs more than the budget has.
+    """
     job = described(network, request, accelerator, ledger)
     if job.question.objective != Objective():
         ledger.warn("objective-time", _told(job.question.objective))
-    found = _chosen(request, job, ledger)
+    found = _chosen(request, job, ledger, budget)
     if not job.batch_is_given:
         batch, why = int(found.layout.global_batch_size), WHY["global_batch_size"]
         ledger.assume("/workload/global_batch_size", batch, "default", why)
@@ -107,7 +114,9 @@ def _count(request: EstimateRequest) -> int | None:
     return request.hardware.count if request.hardware else None
 
 
-def _chosen(request: EstimateRequest, job: OpenJob, ledger: Ledger) -> Chosen:
+def _chosen(
+    request: EstimateRequest, job: OpenJob, ledger: Ledger, budget: Budget | None = None
+) -> Chosen:
     """The layout and the recomputation: those that were asked for, or the best."""
     count = _count(request)
     if request.layout is not None:
@@ -116,7 +125,7 @@ def _chosen(request: EstimateRequest, job: OpenJob, ledger: Ledger) -> Chosen:
             why = WHY["recomputation"]
             ledger.assume("/workload/recomputation", recomputation, "default", why)
         return Chosen(_given(request.layout, count, job, ledger), recomputation)
-    found = _searched(request, job)
+    found = _searched(request, job, budget=budget)
     if found is None:
         detail = (
             f"no layout of {count or 1} devices divides the {job.question.global_batch_size:g} "

@@ -1,0 +1,39 @@
+"""What a sweep costs, counted in operations before each of its points is worked out."""
+
+from __future__ import annotations
+
+from service.api.problems import ProblemError, at
+from service.api.resolve.layouts import Budget
+from service.core.architecture.network import Network
+from service.core.search import work_of_folding
+
+MOST_WORK = 1_800_000
+"""Of all points, in layouts evaluated (see `search.work_of_search`): about a fifth of a second."""
+POINT = 700
+"""What a point counts as, beside the search for its layout and its network."""
+FOLDS = 5
+"""What a network is read and folded for beside: parameters, work, memory."""
+
+
+class Work:
+    """What the points of one sweep have cost."""
+
+    def __init__(self) -> None:
+        self.budget = Budget(MOST_WORK)
+        self._folded = set[Network]()
+
+    def point(self, network: Network) -> None:
+        """Counts a point; its network where it is a new one. Raises OverBudget."""
+        new = network not in self._folded
+        self.budget.spend(POINT + (work_of_folding(network, FOLDS) if new else 0))
+        self._folded.add(network)
+
+
+def too_much(done: int, points: int) -> ProblemError:
+    """The problem of a sweep of which only so many points can be worked out."""
+    detail = (
+        f"{done} of the sweep's {points} models, layouts and other choices take what one request "
+        "may; send it in parts (tokens, prices and grids do not count, and a layout in base costs "
+        "less than the search for one)"
+    )
+    return at("too-much-work", "/axes", detail)
