@@ -9,9 +9,10 @@ from service.core.search import work_of_folding
 
 MOST_WORK = 1_800_000
 """Of all points, in layouts evaluated (see `search.work_of_search`): about a fifth of a second."""
-POINT = 700
-"""What a point counts as, beside the search for its layout and its network."""
-FOLDS = 5
+POINT, FLEET = 700, 12_000
+"""What a point counts as, beside the search for its layout and its network, and what the search
+for the fleet that carries a load does."""
+FOLDS = 8
 """What a network is read and folded for beside: parameters, work, memory."""
 
 
@@ -22,10 +23,14 @@ class Work:
         self.budget = Budget(MOST_WORK)
         self._folded = set[Network]()
 
-    def point(self, network: Network) -> None:
-        """Counts a point; its network where it is a new one. Raises OverBudget."""
+    def point(self, network: Network, loaded: bool = False) -> None:
+        """Counts a point; its network where it is a new one. Raises OverBudget.
+
+        `loaded`: a fleet is sought for it.
+        """
         new = network not in self._folded
-        self.budget.spend(POINT + (work_of_folding(network, FOLDS) if new else 0))
+        folding = work_of_folding(network, FOLDS) if new else 0
+        self.budget.spend((FLEET if loaded else POINT) + folding)
         self._folded.add(network)
 
 

@@ -76,7 +76,7 @@ def _sections(
     if not isinstance(workload, InferenceWorkload) or network is None or not generates:
         detail = "a sweep of inference needs models with an architecture that generates text"
         raise at("invalid-request", "/base", detail)
-    work.point(network)
+    work.point(network, workload.load is not None)
     around = surroundings(snapshot, request, ledger)
     draft = drafts.draft(workload.draft, network, snapshot, ledger)
     try:

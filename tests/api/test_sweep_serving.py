@@ -84,3 +84,11 @@ def test_a_column_of_training_is_none_of_serving(client: httpx.Client) -> None:
     answer = client.post("/sweep", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/columns/0"
+
+
+def test_fleets_of_a_sweep_are_counted_before_they_are_sought(client: httpx.Client) -> None:
+    axes = {"/workload/prompt_tokens": list(range(100, 400))}
+    assert sweep(client, base=BASE, axes=axes)["rows"] == 300
+    loaded = placed(BASE, "/workload/load", {"requests_per_second": 5})
+    found = client.post("/sweep", json={"base": loaded, "axes": axes})
+    assert found.json()["type"] == "/problems/too-much-work"
