@@ -1,8 +1,8 @@
 """What half and a quarter of a model would give up and save: loss, memory, speed side by side.
 
 The smaller ones are the same architecture scaled evenly, not models that exist: parameters by the
-factor f, width and depth by its cube root, so that weights and FLOPs go with f, the cache with
-f^(2/3), and what is paid a layer with f^(1/3).
+factor f, width and depth by its cube root, so that weights and FLOPs go with f, the cache and the
+activations of a token with f^(2/3), and what is paid a layer with f^(1/3).
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ def scaled(whole: ServingTable, factor: float) -> ServingTable:
         contexts=tuple((window, flops * area) for window, flops in whole.contexts),
         crossed=whole.crossed.scaled(area),
         layers=whole.layers * line,
+        launches=whole.launches * line,
         reduced=whole.reduced * area,
+        dispatched=whole.dispatched * area,
+        moved=whole.moved * area,
+        moved_whole=whole.moved_whole * area,
         hidden=whole.hidden * line,
         widest=whole.widest * line,
         cache=_cache(whole.cache, area),
@@ -86,8 +90,11 @@ def scaled(whole: ServingTable, factor: float) -> ServingTable:
 
 
 def _pairs(pairs: Pairs, area: float) -> Pairs:
-    windowed = tuple((window, flops * area) for window, flops in pairs.windowed)
-    return Pairs(pairs.causal.scaled(area), pairs.full.scaled(area), windowed)
+    windowed, around = (
+        tuple((window, flops * area) for window, flops in reaches)
+        for reaches in (pairs.windowed, pairs.around)
+    )
+    return Pairs(pairs.causal.scaled(area), pairs.full.scaled(area), windowed, around)
 
 
 def _cache(cache: CacheTable, area: float) -> CacheTable:

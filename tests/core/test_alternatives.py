@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import get_args
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any, get_args
 
 import pytest
 
@@ -10,7 +11,8 @@ from service.calibration import reference
 from service.core import serving
 from service.core.alternatives import Comparison, break_even_share, cheapest_over, compare
 from service.core.candidates import Candidate, Need, Option
-from service.core.diminishing import ladder
+from service.core.diminishing import ladder, scaled
+from service.core.kv_cache import CacheGroup
 from service.core.quality_evidence import Task, evidence, findings, technique
 from service.core.serving.fleet import Target, Traffic
 
@@ -253,6 +255,36 @@ def test_each_halving_gives_up_more_loss_and_saves_less() -> None:
     assert peaks[0] - peaks[1] > peaks[1] - peaks[2] > 0
     speeds = [r.serving.output_tokens_per_second.value for r in rungs]
     assert speeds[0] < speeds[1] < speeds[2] < 4 * speeds[0]
+
+
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "gemma-3-1b", "deepseek-v3"])
+def test_all_that_a_smaller_model_needs_is_smaller(name: str) -> None:
+    """At an eighth of the size: weights an eighth, activations a quarter, layers a half."""
+    whole = serving.table(reference.network(name))
+    same = {"experts", "active_experts", "vocabulary"}
+    for kind, amount, small in _paired(whole, scaled(whole, 0.125)):
+        shares = (1.0,) if kind in same else (0.125, 0.25, 0.5)
+        assert any(small == pytest.approx(amount * share) for share in shares), kind
+
+
+def _paired(whole: Any, small: Any, kind: str = "") -> Iterator[tuple[str, float, float]]:
+    """The numbers of two records beside each other, heads and windows in tokens left out."""
+    if isinstance(whole, float | int):
+        yield kind, whole, small
+    elif isinstance(whole, CacheGroup):
+        yield kind, whole.token_bytes, small.token_bytes
+    elif kind in ("contexts", "windowed", "around"):
+        for (_, amount), (_, less) in zip(whole, small, strict=True):
+            yield kind, amount, less
+    elif isinstance(whole, tuple):
+        for pair in zip(whole, small, strict=True):
+            yield from _paired(*pair, kind)
+    else:
+        for field in fields(whole):
+            if field.name != "cross_heads":
+                yield from _paired(
+                    getattr(whole, field.name), getattr(small, field.name), field.name
+                )
 
 
 def test_the_full_size_of_the_ladder_is_the_model_itself() -> None:
