@@ -96,20 +96,30 @@ def test_what_saves_nothing_never_pays_back() -> None:
     assert found.payback_months == math.inf
 
 
-def test_an_option_is_ruled_out_only_by_one_that_is_known_to_be_as_good(
-    compared: Comparison,
-) -> None:
-    """Against fp8 of the same model, which has more bits, AWQ costs more: kept where faster."""
-    slower = compare(CURRENT, OTHERS, replace(NEED, traffic=Traffic(7.0)))
-    assert "70b-awq" not in slower.undominated
-    for each, kept in ((compared, True), (slower, False)):
-        awq, fp8 = option(each, "70b-awq"), option(each, "70b-fp8")
-        assert awq.devices > fp8.devices
-        assert awq.seconds_per_token is not None
-        assert fp8.seconds_per_token is not None
-        assert (awq.seconds_per_token.value < fp8.seconds_per_token.value) == kept
-        assert {"70b", "70b-fp8", "8b", "27b"} <= set(each.undominated)
-    assert "70b-awq" in compared.undominated
+@pytest.mark.parametrize("rate", [1.0, 7.0, 10.0, 40.0])
+def test_an_option_is_ruled_out_only_by_one_that_is_known_to_be_as_good(rate: float) -> None:
+    """fp8 of the same model has more bits: AWQ is kept where it is better in anything else."""
+    found = compare(CURRENT, OTHERS, replace(NEED, traffic=Traffic(rate)))
+    awq, fp8 = (_figures(option(found, name)) for name in ("70b-awq", "70b-fp8"))
+    better = any(ours < theirs for ours, theirs in zip(awq, fp8, strict=True))
+    assert ("70b-awq" in found.undominated) == better
+    assert {"70b", "70b-fp8", "8b", "27b"} <= set(found.undominated)
+
+
+def test_what_is_dearer_dirtier_and_slower_than_its_better_is_ruled_out() -> None:
+    """Of two equal options, one in fewer bits on devices that read half as fast."""
+    slow = replace(H100, memory_bandwidth=H100.memory_bandwidth / 4.0)
+    worse = replace(candidate("70b-awq", "llama-3.1-70b", "awq-int4-g128"), accelerator=slow)
+    found = compare(CURRENT, (candidate("70b-fp8", "llama-3.1-70b", "fp8"), worse), NEED)
+    awq, fp8 = (_figures(option(found, name)) for name in ("70b-awq", "70b-fp8"))
+    assert all(ours > theirs for ours, theirs in zip(awq, fp8, strict=True))
+    assert found.undominated == ("70b", "70b-fp8")
+
+
+def _figures(of: Option) -> list[float]:
+    """What options are compared by: money, carbon, seconds."""
+    figures = (of.usd_per_month, of.kgco2e_per_month, of.seconds_per_token)
+    return [figure.value for figure in figures if figure is not None]
 
 
 def test_another_family_is_never_ruled_out_by_money_alone(compared: Comparison) -> None:
