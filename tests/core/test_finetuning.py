@@ -163,3 +163,20 @@ def test_preferences_run_two_answers_and_an_adapter_is_its_own_reference():
     alone, both = (memory.per_device(table, layout, 512.0) for table in (plain, pair))
     assert both.parameters_bytes == alone.parameters_bytes
     assert both.activations_bytes == 2 * alone.activations_bytes
+
+
+def test_dropout_before_an_adapter_keeps_a_mask_for_each_element():
+    """One byte an element of the query projection's input, in each of 32 layers."""
+    targets = ("q_proj",)
+    plain, masked = (adapted(llama(), Adapters(8, targets, dropout=p)) for p in (0.0, 0.1))
+    names = [leaf.operator.name for leaf in masked.leaves()]
+    assert names.count("lora_dropout") == 1
+    assert "lora_dropout" not in [leaf.operator.name for leaf in plain.leaves()]
+    kept = parts_of(masked).activations_bytes - parts_of(plain).activations_bytes
+    assert kept >= 32 * 1024 * 4096
+
+
+def test_a_frozen_copy_is_held_at_the_precision_of_computing():
+    network = finetuning.frozen(llama())
+    weights = memory.tables(network, Kernels("bf16-autocast")).states.weights
+    assert weights.tensor + weights.key_value + weights.whole == 2 * count(network).total

@@ -285,6 +285,15 @@ def test_flash_attention_keeps_no_scores():
     assert square("eager") == 32 * 32 * 2.0
 
 
+def test_a_fused_buffer_of_gradients_lasts_and_modules_free_theirs_between_steps():
+    def held(implementation, batch):
+        table = table_of(implementation=implementation)
+        return memory.per_device(table, Layout(global_batch_size=batch), 2048.0).allocated
+
+    assert held("fused", 1.0) == held("fused", 2.0)
+    assert held("modules", 1.0) < held("modules", 2.0)
+
+
 def test_micro_batches_in_flight_of_1f1b_and_interleaving():
     plain = Layout(devices=4.0, pipeline=4.0, global_batch_size=64.0)
     assert [memory.in_flight(plain, float(stage)) for stage in range(4)] == [4.0, 3.0, 2.0, 1.0]

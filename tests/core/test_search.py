@@ -10,15 +10,17 @@ import pytest
 
 from service.core.architecture.families import shapes
 from service.core.architecture.network import Network
-from service.core.estimate import FITS, Estimate
+from service.core.estimate import AT_RISK, DOES_NOT_FIT, FITS, Estimate
 from service.core.hardware import Accelerator
 from service.core.layout_neighbours import neighbours
-from service.core.layout_space import Question, Space, divisors, fault
+from service.core.layout_space import Question, Space, divisors, fault, layouts
 from service.core.parallelism import Kernels, Layout
+from service.core.parameters import count
 from service.core.search import (
     RECOMPUTATIONS,
     Caps,
     Terms,
+    admission_of_states,
     best_layout,
     estimate_of,
     pareto,
@@ -186,3 +188,45 @@ def test_a_model_too_large_for_its_devices_gets_the_layout_that_needs_least() ->
     assert answer is not None
     assert answer[2] != FITS
     assert answer[1] == "full"
+
+
+def test_without_data_parallel_ranks_there_is_nothing_for_zero_to_divide() -> None:
+    network = small()
+    one, stages = layouts(network, Space((4,), tensor=(4,)), 2048, 16)
+    assert stages == (0,)
+    assert set(one.data) == {1.0}
+    _, stages = layouts(network, Space((8,), tensor=(4,)), 2048, 16)
+    assert stages == (0, 1, 2, 3)
+
+
+def test_what_is_usual_stays_inside_a_node_and_goes_in_powers_of_two() -> None:
+    asked = question(small())
+    node, cluster = usual_space(asked, 8), usual_space(asked, 32)
+    assert node.tensor == cluster.tensor == (1, 2, 4, 8)
+    assert node.pipeline is not None
+    assert node.pipeline[:5] == (1, 2, 4, 8, 16)
+    assert node.micro_batch_size == (1, 2, 4, 8, 16, 32, 64)
+    assert (node.interleave, cluster.interleave) == ((1,), (1, 2, 4, 8))
+    assert usual_space(asked, 1).zero_stage == (0,)
+    assert usual_space(asked, 2).zero_stage == (1, 3)
+
+
+def test_states_alone_decide_where_no_layout_can_help() -> None:
+    """18 bytes a parameter under bf16-mixed, and what the interval adds, spread evenly."""
+    network = small()
+    states = 18.0 * count(network).total
+    capacity = ACCELERATOR.memory_bytes
+    found = [admission_of_states(question(network), states / capacity / x) for x in (0.3, 1.0, 3.0)]
+    assert found == [FITS, AT_RISK, DOES_NOT_FIT]
+
+
+@pytest.mark.parametrize(("offload", "width"), [("optimizer", 6.0), ("parameters", 4.0)])
+def test_states_in_host_memory_take_none_of_a_devices(offload: str, width: float) -> None:
+    network = small()
+    asked = question(network)._replace(kernels=Kernels(offload=offload))
+    plain = question(network)
+    per_device = count(network).total / ACCELERATOR.memory_bytes
+    for devices in (0.5, 0.8, 1.0, 1.25, 2.0):
+        less = admission_of_states(asked, width * per_device * devices)
+        more = admission_of_states(plain, 18.0 * per_device * devices)
+        assert less == more

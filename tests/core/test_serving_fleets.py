@@ -116,3 +116,38 @@ def test_edge_devices_stand_in_the_same_frame() -> None:
     assert speeds.low < 4.88 < speeds.high
     assert found.level == "engine"
     assert found.max_concurrency > 1
+
+
+def test_a_fleet_is_sized_for_its_peak_and_paid_for_its_mean() -> None:
+    assert fleet.Traffic(30.0, 3.0).peak == 90.0
+    target = fleet.Target(seconds_per_token=0.03, cautious=False)
+    peaky = fleet.fewest_devices(LLAMA, H100, JOB, fleet.Traffic(100.0, 3.0), target)
+    even, steady = sized(300.0, seconds_per_token=0.03), sized(100.0, seconds_per_token=0.03)
+    assert isinstance(peaky, fleet.Fleet)
+    assert isinstance(even, fleet.Fleet)
+    assert isinstance(steady, fleet.Fleet)
+    assert peaky.devices == even.devices > steady.devices
+    assert peaky.utilization == pytest.approx(even.utilization / 3.0)
+
+
+def test_a_limit_on_a_request_is_its_first_token_and_all_the_others() -> None:
+    found = sized(100.0, request_seconds=4.0)
+    assert isinstance(found, fleet.Fleet)
+    at = found.at_peak
+    seconds = at.first_token_seconds.value + JOB.output_tokens * at.decode_seconds_per_token.value
+    assert 1.0 < seconds <= 4.0
+    assert sized(100.0, request_seconds=0.1) == fleet.Unservable("latency", "request_seconds")
+
+
+def test_the_building_and_every_device_of_a_replica_draw_energy() -> None:
+    one = serving.estimate(LLAMA, H100, JOB)
+    two = serving.estimate(LLAMA, H100, replace(JOB, tensor=2.0))
+    joules = economics.joules_per_output_token(one, H100, "bf16").value
+    assert economics.joules_per_output_token(one, H100, "bf16", 1.3).value == pytest.approx(
+        1.3 * joules
+    )
+    for found, devices in ((one, 1.0), (two, 2.0)):
+        watts = economics.watts_per_device(found, H100, "bf16").value
+        drawn = economics.joules_per_output_token(found, H100, "bf16").value
+        rate = found.output_tokens_per_second.value
+        assert drawn == pytest.approx(watts * devices / rate)

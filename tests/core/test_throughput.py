@@ -20,6 +20,7 @@ from service.core.throughput import StepTime
 from service.core.throughput.coefficients import document
 from service.core.throughput.stages import stack, stage_tables
 from service.core.throughput.work import Work
+from service.core.uncertainty import Interval
 
 LAYOUT = Layout(
     devices=32.0,
@@ -364,3 +365,37 @@ def test_the_readers_tell_rows_of_every_source() -> None:
     assert len(sources) >= 15
     assert all(job.step_seconds > 0 for job in jobs())
     assert len(jobs()) >= 1250
+
+
+# --- Billed hours ------------------------------------------------------------------------------
+
+SHARES = document()["shares"]
+
+
+def billed(devices: float, searched: float) -> Interval:
+    layout = Layout(devices=devices, searched=searched)
+    return throughput.billed_factor(layout, throughput.device(accelerator(H100), "bf16"))
+
+
+@pytest.mark.parametrize(
+    ("devices", "searched", "kind"),
+    [(8.0, 0.0, "given_node"), (16.0, 0.0, "given_cluster"), (8.0, 1.0, "searched_node")],
+)
+def test_billed_hours_are_steps_over_the_share_that_published_runs_reached(
+    devices: float, searched: float, kind: str
+) -> None:
+    share = SHARES[kind]
+    expected = (1.0 / share["value"], 1.0 / share["high"], 1.0 / share["low"])
+    assert billed(devices, searched) == pytest.approx(expected)
+
+
+def test_larger_clusters_reach_more_of_the_best_layout_as_far_as_was_measured() -> None:
+    cluster = SHARES["searched_cluster"]
+    measured = [cluster["fewest"], cluster["devices"], cluster["most"]]
+    ways = [(devices / cluster["devices"]) ** cluster["growth"] for devices in measured]
+    for devices, way in zip(measured, ways, strict=True):
+        reached = cluster["value"] * min(way, 1.0 / cluster["value"])
+        assert billed(devices, 1.0).value == pytest.approx(1.0 / reached)
+    assert billed(16.0, 1.0) == billed(cluster["fewest"], 1.0)
+    assert billed(1e6, 1.0) == billed(cluster["most"], 1.0)
+    assert billed(1e6, 1.0).value >= 1.0

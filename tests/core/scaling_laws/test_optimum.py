@@ -167,3 +167,19 @@ def test_a_callers_own_constants_are_a_law():
 def test_constants_that_make_no_law_are_refused(constants):
     with pytest.raises(ValueError, match="positive"):
         custom_law(*constants)
+
+
+@pytest.mark.parametrize("name", ["besiroglu-2024", "hoffmann-2022-approach-2", "muennighoff-2023"])
+def test_the_intervals_of_size_and_tokens_spend_the_same_budget(name):
+    best = optimum(1e24, name)
+    assert best.parameters.low < best.parameters.value < best.parameters.high
+    budget = best.parameters.value * best.tokens.value
+    assert best.parameters.low * best.tokens.high == pytest.approx(budget)
+    assert best.parameters.high * best.tokens.low == pytest.approx(budget)
+
+
+def test_a_law_without_refits_borrows_the_relative_interval_of_its_loss():
+    own, lent = optimum(1e24, "besiroglu-2024").loss, optimum(1e24, "muennighoff-2023").loss
+    assert lent.value != own.value
+    assert lent.low / lent.value == pytest.approx(own.low / own.value)
+    assert lent.high / lent.value == pytest.approx(own.high / own.value)

@@ -107,3 +107,17 @@ def test_columns_are_judged_as_single_models_are(name):
 def test_far_too_many_tokens_a_parameter_are_warned_of():
     assert "beyond_ratio" in verdict(1e9, 1e12).warnings
     assert "beyond_ratio" not in verdict(1e9, 2e10).warnings
+
+
+def test_within_the_optimums_own_interval_nothing_is_over_or_undertrained():
+    """Where the interval is wider than the tolerance, it decides."""
+    best = optimum(1e28)
+    low, high = best.tokens.low / best.parameters.high, best.tokens.high / best.parameters.low
+    for ratio, name in (
+        (0.99 * low, "undertrained"),
+        (1.01 * low, "compute_optimal"),
+        (0.99 * high, "compute_optimal"),
+        (1.01 * high, "overtrained"),
+    ):
+        size = (1e28 / (6.0 * ratio)) ** 0.5
+        assert verdict(size, ratio * size).verdict == name
