@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,10 @@ MAY_USE = {
 CORE_PACKAGES = {"numpy"}
 CORE_FITS = {"scipy"}
 """Only where coefficients are fitted, never where they are used."""
+PACKAGES = {"pydantic_core": "pydantic"}
+UNIMPORTED = {"nvidia-ml-py", "plotly", "psycopg"}
+"""Two are loaded by their names where they are wanted; of plotly the script is served as a file."""
+SOURCE = sorted(ROOT.rglob("*.py"))
 
 
 def files(part: str) -> list[Path]:
@@ -47,12 +53,41 @@ def imports(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("part", MAY_USE)
 def test_a_part_uses_only_what_lies_below_it(part: str) -> None:
-    assert files(part) or part == "web"  # the page may be nothing but its HTML
+    assert files(part)
     for path in files(part):
         for name in imports(path):
             package, _, rest = name.partition(".")
             if package == "service" and not rest.startswith("__"):
                 assert rest.split(".")[0] in MAY_USE[part], f"{path} imports {name}"
+
+
+def test_no_module_needs_itself_by_way_of_others() -> None:
+    names = {path: ".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in SOURCE}
+    modules = {name.removesuffix(".__init__"): path for path, name in names.items()}
+    graph = {
+        module: {used for name in imports(path) if (used := _module(name, modules)) != module}
+        for module, path in modules.items()
+    }
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def _module(name: str, modules: Mapping[str, Path]) -> str:
+    """The module of the service that a name comes from; empty where it is another's."""
+    return next((m for m in (name, name.rpartition(".")[0]) if m in modules), "")
+
+
+def test_every_package_that_is_imported_is_one_that_is_asked_for() -> None:
+    """None stands only because another one needs it, and none is asked for without use."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = {need for part in ("fit", "measure", "trace") for need in extras[part]}
+    declared = {re.split(r"[^\w-]", need)[0] for need in (*project["dependencies"], *asked)}
+    used = {name.split(".")[0] for path in SOURCE for name in imports(path)}
+    found = {
+        PACKAGES.get(name, name.replace("_", "-"))
+        for name in used - sys.stdlib_module_names - {"service"}
+    }
+    assert found | UNIMPORTED == declared
 
 
 def test_the_core_needs_numpy_and_nothing_else() -> None:

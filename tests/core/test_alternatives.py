@@ -14,6 +14,7 @@ from service.core.candidates import Candidate, Need, Option
 from service.core.diminishing import ladder, scaled
 from service.core.kv_cache import CacheGroup
 from service.core.quality_evidence import Task, evidence, findings, technique
+from service.core.serving.economics import watts_per_device
 from service.core.serving.fleet import Target, Traffic
 
 H100 = reference.accelerator("h100-sxm")
@@ -59,6 +60,17 @@ def test_whole_devices_are_paid_by_the_month(compared: Comparison) -> None:
         assert found.usd_per_million_output_tokens.value * tokens / 1e6 == pytest.approx(
             found.usd_per_month.value
         )
+
+
+def test_carbon_is_that_of_what_all_devices_draw_in_a_month(compared: Comparison) -> None:
+    """At 400 gCO2e a kWh and a PUE of 1.2, idle time of the fleet included."""
+    for found in compared.options:
+        if found.candidate.escalates_to or not found.fleets or found.kgco2e_per_month is None:
+            continue
+        fleet = found.fleets[0]
+        watts = watts_per_device(fleet.at_mean, H100, found.candidate.weights, fleet.utilization)
+        kwh = watts.value * found.devices * 730.5 / 1e3
+        assert found.kgco2e_per_month.value == pytest.approx(kwh * 1.2 * 0.4)
 
 
 def test_a_cascade_pays_for_both_of_its_fleets(compared: Comparison) -> None:
@@ -160,8 +172,19 @@ def test_one_experiment_is_recommended_with_its_price(compared: Comparison) -> N
     found = compared.experiment
     assert found is not None
     assert found.candidate in {"8b", "8b-lora"}
-    assert 0 < found.usd < 100
     assert found.requests == 2_000
+    trials = []
+    for each in (compared.options[0], option(compared, found.candidate)):
+        asked = serving.ServingJob(
+            each.candidate.weights,
+            prompt_tokens=1_000.0,
+            output_tokens=300.0,
+            tensor=float(each.fleets[0].tensor),
+            concurrency=16.0,
+        )
+        served = serving.estimate(each.candidate.network, H100, asked)
+        trials.append(usd_per_million_output_tokens(served, 2.5).value * 2_000 * 300.0 / 1e6)
+    assert found.usd == pytest.approx(sum(trials))
     assert "measure this" in found.why
 
 
