@@ -14,7 +14,7 @@ from service.core.candidates import Candidate, Need, Option
 from service.core.diminishing import ladder, scaled
 from service.core.kv_cache import CacheGroup
 from service.core.quality_evidence import Task, evidence, findings, technique
-from service.core.serving.economics import watts_per_device
+from service.core.serving.economics import usd_per_million_output_tokens, watts_per_device
 from service.core.serving.fleet import Target, Traffic
 
 H100 = reference.accelerator("h100-sxm")
