@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test soak lint bench peers calibrate backtest lock audit sbom licences migrate clean
+.PHONY: run test soak lint bench peers calibrate backtest documents lock audit sbom licences \
+	migrate clean
 
 run: .venv/run.stamp
 	$(BIN)/python -m service
@@ -56,6 +57,12 @@ calibrate: .venv/test.stamp
 # Judges every fit on rows that it had not seen; takes some minutes.
 backtest: .venv/test.stamp
 	$(BIN)/python -m service.calibration.backtest
+
+# What is made from the running code: the OpenAPI document, and the pages with answers and tables.
+documents: .venv/test.stamp
+	$(BIN)/python -m service openapi > service/api/openapi.json
+	$(BIN)/python -m tests.documents
+	$(BIN)/python -m tests.supply licences
 
 # Hashes of every file of a release are kept, so one lock serves each Python and platform. No
 # address of an index is written: pip's own configuration says where packages come from.

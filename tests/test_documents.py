@@ -30,7 +30,7 @@ def new_server(tmp_path: Path) -> Iterator[httpx.Client]:
 def test_readme_shows_the_real_answer_to_its_request(new_server: httpx.Client) -> None:
     text = documents.README.read_text(encoding="utf-8")
     made = documents.readme(text, lambda body: new_server.post("/estimate", json=body).json())
-    assert text == made, "run python -m tests.documents"
+    assert text == made, "run make documents"
 
 
 def test_readme_command_posts_the_request_that_is_answered() -> None:
@@ -42,14 +42,14 @@ def test_readme_command_posts_the_request_that_is_answered() -> None:
 
 def test_page_of_endpoints_shows_real_answers_of_every_operation(new_server: httpx.Client) -> None:
     page = documents.ENDPOINTS.read_text(encoding="utf-8")
-    assert page == endpoints.page(new_server), "run python -m tests.documents"
+    assert page == endpoints.page(new_server), "run make documents"
     for one in endpoints.operations(new_server.get("/openapi.json").json()):
         assert f"## `{one.method.upper()} {one.path}`" in page
 
 
 def test_page_of_problems_warnings_and_settings_is_complete() -> None:
     page = documents.REFERENCE.read_text(encoding="utf-8")
-    assert page == reference.page(), "run python -m tests.documents"
+    assert page == reference.page(), "run make documents"
     warnings = reference.warnings()
     assert all(warnings.values()), [code for code, text in warnings.items() if not text]
     for code, _ in reference.warned():
@@ -88,11 +88,13 @@ def test_every_link_between_the_pages_leads_somewhere() -> None:
 
 
 def test_page_of_architectures_is_generated_from_the_registry() -> None:
-    assert documents.ARCHITECTURES.read_text(encoding="utf-8") == documents.architectures()
+    page = documents.ARCHITECTURES.read_text(encoding="utf-8")
+    assert page == documents.architectures(), "run make documents"
 
 
 def test_page_of_sizes_is_generated_by_the_laws() -> None:
-    assert documents.SIZES.read_text(encoding="utf-8") == documents.right_sizes()
+    page = documents.SIZES.read_text(encoding="utf-8")
+    assert page == documents.right_sizes(), "run make documents"
 
 
 def test_page_of_sizes_judges_the_models_that_people_ask_about() -> None:
