@@ -17,6 +17,7 @@ from service.api.bounded import (
     SequenceLength,
     Usd,
 )
+from service.api.problems import FieldError, ProblemError
 from service.api.request_bodies import RequestBody
 from service.api.request_models import ModelSpec
 from service.api.request_serving import LatencySpec, PeakToMean, Rate
@@ -109,7 +110,9 @@ class AlternativesRequest(RequestBody):
         description="The model in use; its workload must be inference. `hardware.count` is what "
         "is at hand."
     )
-    traffic: TrafficSpec
+    traffic: TrafficSpec = Field(
+        description="An encoder, which answers a request in one pass, has no output_tokens."
+    )
     latency: LatencySpec | None = None
     task: Task
     horizon_months: Months = 12.0
@@ -127,6 +130,18 @@ class AlternativesRequest(RequestBody):
         None, description="That the model in use was trained on, for the ladder of sizes."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nested(cls, value: Any) -> Any:
+        """Fields of the inner request that stand beside it are said to belong inside."""
+        inner = set(EstimateRequest.model_fields) - set(cls.model_fields)
+        outside = [name for name in value if name in inner] if isinstance(value, dict) else []
+        if outside:
+            detail = "belongs inside `request`, beside the model in use"
+            errors = [FieldError(detail, f"/{name}") for name in outside]
+            raise ProblemError("invalid-request", f"/{outside[0]} {detail}", errors)
+        return value
+
 
 class FoundEvidence(ApiModel):
     """One published finding, as it stands."""
@@ -137,6 +152,9 @@ class FoundEvidence(ApiModel):
     same_task: bool
     same_family: bool
     same_size: bool
+    same_pair: bool = Field(
+        description="Whether it measured this very model against the one in use."
+    )
     tasks: list[str]
     parameters: list[float] = Field(description="Smallest and largest model it was measured on.")
     numbers: dict[str, Any]
@@ -178,18 +196,25 @@ class Alternative(ApiModel):
     reason: str | None
     devices: int | None
     fleets: list[FleetShape] = Field(description="Two in a cascade: the small model's first.")
-    first_token_seconds: Predicted | None
-    decode_seconds_per_token: Predicted | None
+    first_token_seconds: Predicted | None = Field(description="Of an encoder, to its answer.")
+    decode_seconds_per_token: Predicted | None = Field(description="Null for an encoder.")
     usd_per_month: float | None = Field(description="Whole devices, used or not: exact.")
     kgco2e_per_month: Predicted | None
-    usd_per_million_output_tokens: float | None
+    usd_per_million_output_tokens: float | None = Field(description="Null for an encoder.")
     kgco2e_per_million_output_tokens: Predicted | None
+    usd_per_million_requests: float | None
+    kgco2e_per_million_requests: Predicted | None
     making_usd: float
     making_kgco2e: float
     payback_months: float | None = Field(description="Null where nothing is saved.")
     usd_over_horizon: float | None = Field(description="With the making.")
     kgco2e_over_horizon: float | None = Field(description="With the making; expected.")
     pareto: bool
+    dominated_by: list[str] = Field(
+        description="Options that are no dearer, no dirtier, no slower, take no more devices, are "
+        "better in one of these, and of whose quality no less is known: the same model in as many "
+        "bits, or measured on this task where this one was not."
+    )
     quality: QualityEvidence
 
 
@@ -226,11 +251,15 @@ class AtPrice(ApiModel):
 
 
 class RecommendedExperiment(ApiModel):
-    """What to measure next."""
+    """What to measure next: both models on the same requests of your own traffic."""
 
     candidate: str
     requests: int
     usd: float
+    gains: Literal["service", "money", "carbon", "speed", "memory", "knowledge"] = Field(
+        description="What the option gains most; `service` where the model in use does not fit, "
+        "`knowledge` where nothing is gained and only its quality is in question."
+    )
     why: str
 
 
@@ -256,7 +285,7 @@ class AlternativesResponse(ApiModel):
 
     options: list[Alternative]
     pareto: list[str] = Field(
-        description="In money, carbon and speed, where quality is known to be no worse."
+        description="Options that fit and that no other one dominates: see `dominated_by`."
     )
     beside: list[BesideSmaller]
     by_rate: list[AtRate] = Field(description="What would change the answer.")
@@ -266,9 +295,12 @@ class AlternativesResponse(ApiModel):
         description="Above this share a cascade costs more than the model in use; null where it "
         "never pays."
     )
-    experiment: RecommendedExperiment | None
+    experiment: RecommendedExperiment | None = Field(
+        description="Null only where no other option carries the load; a warning then says so."
+    )
     diminishing: list[SizeRung] = Field(
-        description="The model, a half and a quarter of it: no such models need exist."
+        description="The model, a half and a quarter of it: no such models need exist. Empty for "
+        "an encoder, of whose loss no scaling law speaks."
     )
     assumptions: list[Assumption]
     warnings: list[Warned]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from service.api import comparing_candidates as candidates
+from service.api import comparing_encoders as encoders
 from service.api import mapping_alternatives as mapping
 from service.api.alternative_models import (
     AlternativesRequest,
@@ -14,6 +15,7 @@ from service.api.alternative_models import (
     AtPrice,
     AtRate,
     BesideSmaller,
+    SizeRung,
 )
 from service.api.estimating import Context, estimate
 from service.api.estimating_serving import job_of
@@ -55,8 +57,11 @@ def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesRespons
     _check(body)
     with within(INNER):
         network = _network(body, snapshot, inner)
+    if not network.causal:
+        encoders.check(body)
+    with within(INNER):
         around = surroundings(snapshot, body.request, inner)
-        job = _job(body, network, inner)
+        job = _job(body, network, inner) if network.causal else encoders.job(body, network, inner)
     ledger.copy_below(INNER, inner.entries())
     need = _need(body, job, around)
     known = candidates.in_use(body, snapshot, network)
@@ -72,8 +77,11 @@ def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesRespons
     ledger.assume("/candidates/making_usd", 0.0, "default", _WHY_FREE)
     compared = compare(current, others, need)
     _explain(compared, ledger)
+    sizes = _sizes(body, network, around, job, snapshot, ledger)
     return AlternativesResponse(
-        options=[mapping.option(one, compared, body.horizon_months) for one in compared.options],
+        options=[
+            mapping.option(one, compared, need, body.horizon_months) for one in compared.options
+        ],
         pareto=list(compared.undominated),
         beside=[BesideSmaller(smaller=s, larger=m) for s, m in compared.beside],
         by_rate=_by_rate(compared, need),
@@ -81,9 +89,7 @@ def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesRespons
         by_price=_by_price(compared, need, body.horizon_months),
         break_even_escalated_share=both and break_even_share(both, current, need),
         experiment=mapping.experiment(compared),
-        diminishing=mapping.ladder(
-            network, around, job, _trained_on(body, network, snapshot, ledger)
-        ),
+        diminishing=sizes,
         assumptions=ledger.assumptions,
         warnings=ledger.warnings,
         provenance=provenance(snapshot),
@@ -105,10 +111,11 @@ def _check(body: AlternativesRequest) -> None:
 
 def _network(body: AlternativesRequest, snapshot: Snapshot, ledger: Ledger) -> Network:
     found = models.resolve(snapshot, body.request.model, ledger)
-    if not isinstance(found, Network) or not (found.causal and found.tokens and found.heads()):
+    if not isinstance(found, Network) or not (found.tokens and found.heads()):
         detail = (
-            "alternatives are compared for models that generate text, by their architecture; "
-            "of others /estimate gives parameters and FLOPs, one model at a time"
+            "alternatives are compared for models that read tokens, by their architecture: send "
+            "catalog, huggingface or safetensors; of images, audio and bare sizes /estimate gives "
+            "parameters and FLOPs, one model at a time"
         )
         raise at("invalid-request", "/model", detail)
     return found
@@ -205,9 +212,32 @@ def _explain(compared: Comparison, ledger: Ledger) -> None:
     levels = {fleet.at_peak.level for one in compared.options for fleet in one.fleets}
     for level in sorted(levels - {"pair"}):
         ledger.warn(f"serving-not-calibrated-{level}", mapping.LEVELS[level])
+    if not compared.options[0].generates:
+        ledger.warn("encoder-not-measured", encoders.NOT_MEASURED)
+    if compared.experiment is None:
+        message = (
+            "no other option carries the load, so there is none to try: name others in formats or "
+            "candidates, or allow more devices or time"
+        )
+        ledger.warn("nothing-to-try", message)
     if not any(one.quality.measured_on_task for one in compared.options[1:]):
         message = "no alternative was measured on this task at this size: measure before deciding"
         ledger.warn("quality-not-measured", message)
+
+
+def _sizes(
+    body: AlternativesRequest,
+    network: Network,
+    around: Surroundings,
+    job: ServingJob,
+    snapshot: Snapshot,
+    ledger: Ledger,
+) -> list[SizeRung]:
+    """The model, a half and a quarter of it, where a scaling law speaks of its loss."""
+    if not network.causal:
+        ledger.warn("encoder-not-scaled", encoders.NO_LAW, "diminishing")
+        return []
+    return mapping.ladder(network, around, job, _trained_on(body, network, snapshot, ledger))
 
 
 def _by_rate(compared: Comparison, need: Need) -> list[AtRate]:

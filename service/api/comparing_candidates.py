@@ -29,13 +29,18 @@ _LLAMA_CPP = ("gguf:Q8_0", "gguf:Q6_K", "gguf:Q4_K_M")
 _TRANSFORMERS = ("int8", "nf4")
 
 
-def usual_formats(engine: str, accelerator: Accelerator) -> tuple[str, ...]:
-    """Formats that the engine reads and the device multiplies, the widest first."""
+def usual_formats(engine: str, accelerator: Accelerator, generates: bool = True) -> tuple[str, ...]:
+    """Formats that the engine reads and the device multiplies, the widest first.
+
+    Four bits save reading, of which an encoder does little: they are for models that generate.
+    """
     if engine == "llama.cpp":
         return _LLAMA_CPP
     if engine == "transformers":
         return ("bf16", *_TRANSFORMERS)
     eight = "fp8" if "fp8" in accelerator.peak_flops else "int8"
+    if not generates:
+        return ("bf16", eight)
     four = ("nvfp4",) if "fp4" in accelerator.peak_flops else ()
     return ("bf16", eight, *four, "awq-int4-g128")
 
@@ -57,14 +62,19 @@ def _relative(fact: Fact, network: Network) -> Relative:
     return Relative(fact.name, facts.family, str(facts.released or ""), total, network)
 
 
-def relatives(snapshot: Snapshot) -> Iterator[Relative]:
-    """Every model of the catalog that generates text."""
+def relatives(snapshot: Snapshot, current: Network, task: str) -> Iterator[Relative]:
+    """Every model of the catalog that does what the one in use does: generates text, or encodes.
+
+    For a task of vision those alone that see.
+    """
     for fact in snapshot.facts("models"):
         try:
             _, network = models.catalogued(snapshot, fact.name)
         except ConfigError:
             continue
-        if network.causal and network.tokens and network.heads():
+        sees = getattr(fact.payload, "modality", "") == "multimodal"
+        alike = network.causal == current.causal and network.tokens and network.heads()
+        if alike and (sees or task != "vision"):
             yield _relative(fact, network)
 
 
@@ -77,13 +87,15 @@ def alternatives(
     ledger: Ledger,
 ) -> list[Candidate]:
     """Everything that is set beside the model in use, without its adapters and its cascade."""
+    generates = current.network.causal
     longest = job.longest_tokens or job.prompt_tokens + job.output_tokens
-    formats = tuple(body.formats or usual_formats(job.engine, current.accelerator))
-    below = smaller(known, (one for one in relatives(snapshot) if one.network.reads(longest)))
+    formats = tuple(body.formats or usual_formats(job.engine, current.accelerator, generates))
+    others = relatives(snapshot, current.network, body.task)
+    below = smaller(known, (one for one in others if one.network.reads(longest)), body.task)
     if not below:
         ledger.warn(
             "no-smaller-relative",
-            f"the catalog holds no smaller model of this family that reads {longest:g} tokens; "
+            f"the catalog holds no smaller model of this line that reads {longest:g} tokens; "
             "name others in candidates",
         )
     found = [
@@ -101,12 +113,14 @@ def alternatives(
 
 def _smaller(current: Candidate, one: Relative) -> Candidate:
     made = derived().get(one.name)
+    own = made is not None and made.of == _model(current)
     return replace(
         current,
         name=_named(one.name, current.weights),
         family=one.family,
         network=one.network,
         techniques=("smaller", *(made.how if made else ())),
+        findings=made.findings if made and own else (),
     )
 
 
@@ -114,8 +128,10 @@ def _own(place: int, spec: CandidateSpec, current: Candidate, snapshot: Snapshot
     """A candidate that the caller names."""
     with within(f"/candidates/{place}"):
         network = models.resolve(snapshot, spec.model, Ledger())
-    if not isinstance(network, Network) or not (network.causal and network.tokens):
-        detail = f"{spec.name}: an alternative needs an architecture that generates text"
+    generates = current.network.causal
+    if not isinstance(network, Network) or not (network.causal == generates and network.tokens):
+        kind = "generates text" if generates else "encodes text"
+        detail = f"{spec.name}: an alternative needs an architecture that {kind}"
         raise at("invalid-request", f"/candidates/{place}/model", detail)
     return replace(
         current,
@@ -136,6 +152,7 @@ def _beside(
     ledger: Ledger,
 ) -> Iterator[Candidate]:
     """For each smaller model the largest one that fewer bits bring down to its bytes."""
+    alone = []
     for one in found:
         if not one.techniques:
             continue
@@ -143,14 +160,17 @@ def _beside(
         total = parameters.count(one.network).total
         partner = same_bytes(stored, total, larger, formats)
         if partner is None:
-            message = f"in {', '.join(formats)} no larger one comes to the bytes of {one.name}"
-            ledger.warn("nothing-larger-of-the-same-bytes", message)
+            alone.append(one.name)
         elif partner[0] is larger[0]:
             name = _named(_model(current), partner[1])
             yield replace(current, name=name, weights=partner[1])
         else:
             base = _smaller(current, partner[0])
             yield replace(base, name=_named(partner[0].name, partner[1]), weights=partner[1])
+    if alone:
+        tried, names = ", ".join(formats), ", ".join(alone)
+        message = f"in {tried} no larger one comes to the bytes of {names}"
+        ledger.warn("nothing-larger-of-the-same-bytes", message)
 
 
 def cascade(current: Candidate, others: Sequence[Candidate], share: float) -> Candidate | None:

@@ -18,7 +18,7 @@ from service.api.resolve.surroundings import Surroundings
 from service.core import parameters
 from service.core.alternatives import Comparison
 from service.core.architecture.network import Network
-from service.core.candidates import Option
+from service.core.candidates import Need, Option
 from service.core.diminishing import FACTORS, Rung
 from service.core.diminishing import ladder as core_ladder
 from service.core.quality_evidence import Matched, Quality
@@ -33,11 +33,13 @@ from service.core.serving.fleet import Fleet
 MOST_FINDINGS = 6
 
 
-def option(found: Option, compared: Comparison, months: float) -> Alternative:
+def option(found: Option, compared: Comparison, need: Need, months: float) -> Alternative:
     """One option of the comparison."""
     candidate = found.candidate
     usd, kilograms = found.usd_per_month, found.kgco2e_per_month
-    per_million = found.usd_per_million_output_tokens
+    per_token = found.generates
+    outputs = found.usd_per_million_output_tokens
+    million = 1e6 / need.requests_per_month
     return Alternative(
         name=candidate.name,
         model=candidate.name.split(f" {candidate.weights}")[0],
@@ -50,11 +52,15 @@ def option(found: Option, compared: Comparison, months: float) -> Alternative:
         devices=found.devices if found.fleets else None,
         fleets=[_fleet(fleet) for fleet in found.fleets],
         first_token_seconds=maybe(found.first_token_seconds),
-        decode_seconds_per_token=maybe(found.seconds_per_token),
+        decode_seconds_per_token=maybe(found.seconds_per_token) if per_token else None,
         usd_per_month=None if usd is None else usd.value,
         kgco2e_per_month=maybe(kilograms),
-        usd_per_million_output_tokens=None if per_million is None else per_million.value,
-        kgco2e_per_million_output_tokens=maybe(found.kgco2e_per_million_output_tokens),
+        usd_per_million_output_tokens=outputs.value if outputs and per_token else None,
+        kgco2e_per_million_output_tokens=maybe(found.kgco2e_per_million_output_tokens)
+        if per_token
+        else None,
+        usd_per_million_requests=None if usd is None else usd.value * million,
+        kgco2e_per_million_requests=maybe(kilograms and kilograms.times(million)),
         making_usd=candidate.making_usd,
         making_kgco2e=candidate.making_kgco2e,
         payback_months=finite(found.payback_months),
@@ -63,6 +69,7 @@ def option(found: Option, compared: Comparison, months: float) -> Alternative:
         if kilograms is None
         else kilograms.value * months + candidate.making_kgco2e,
         pareto=candidate.name in compared.undominated,
+        dominated_by=list(compared.dominated.get(candidate.name, ())),
         quality=_quality(found.quality),
     )
 
@@ -96,6 +103,7 @@ def _finding(matched: Matched) -> FoundEvidence:
         same_task=matched.same_task,
         same_family=matched.same_family,
         same_size=matched.same_size,
+        same_pair=matched.same_pair,
         tasks=list(finding.tasks),
         parameters=list(finding.parameters),
         numbers=dict(finding.numbers),
@@ -106,12 +114,16 @@ def _finding(matched: Matched) -> FoundEvidence:
 
 
 def experiment(compared: Comparison) -> RecommendedExperiment | None:
-    """What to measure next, where anything would save."""
+    """What to measure next."""
     found = compared.experiment
     if found is None:
         return None
     return RecommendedExperiment(
-        candidate=found.candidate, requests=found.requests, usd=found.usd, why=found.why
+        candidate=found.candidate,
+        requests=found.requests,
+        usd=found.usd,
+        gains=found.gains,
+        why=found.why,
     )
 
 

@@ -1,50 +1,34 @@
 """Should this be a smaller model? The options side by side, and what would change the answer.
 
 Each candidate is sized for the same traffic and limits, so that what is compared is a fleet and
-its month, not a ratio at batch 1. Quality is evidence only (`quality_evidence`): one option rules
-out another only where it is no dearer, no dirtier, no slower, and of the same model or family with
-at least its size and its bits.
+its month, not a ratio at batch 1. Quality is evidence only (`quality_evidence`); which options
+others rule out is said in `alternatives_pareto`, what to try next in `alternatives_trial`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from service.core import parameters
+from service.core.alternatives_pareto import ruled_out_by
+from service.core.alternatives_trial import Experiment, experiment
 from service.core.candidates import Candidate, Need, Option
 from service.core.cost import HOURS_PER_MONTH
 from service.core.quality_evidence import evidence, technique
-from service.core.serving import ServingJob, estimate
-from service.core.serving.economics import (
-    usd_per_million_output_tokens,
-    watts_per_device,
-)
+from service.core.serving.economics import watts_per_device
 from service.core.serving.fleet import Fleet, Target, Unservable, fewest_devices
 from service.core.uncertainty import Interval
 from service.core.weight_formats import weight_bytes
 
 SAME_BYTES = 0.25
 """Stored sizes within this share of each other count as the same."""
-TRIAL_REQUESTS = 2_000
-"""A paired comparison that resolves two points (80 % power at 5 %) where two models disagree on
-one answer in ten: `(1.96 + 0.84)^2 * 0.1 / 0.02^2`."""
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 LENGTH_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 PRICE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SHARES = tuple(step / 20.0 for step in range(1, 21))
 """Shares of escalated requests that are tried for a cascade's break-even."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What to try next, and what it costs."""
-
-    candidate: str
-    requests: int
-    usd: float
-    why: str
 
 
 @dataclass(frozen=True)
@@ -54,12 +38,15 @@ class Comparison:
     options: tuple[Option, ...]
     """The model in use first."""
     undominated: tuple[str, ...]
+    """Those that fit and that no other rules out."""
+    dominated: Mapping[str, tuple[str, ...]]
+    """The options that rule one out, for each that is."""
     beside: tuple[tuple[str, str], ...]
     """(smaller, larger): a larger model in fewer bits with about the same bytes."""
     cheapest_by_rate: tuple[tuple[float, tuple[str, ...]], ...]
     """(factor on the request rate, the options with the fewest devices that fit then)."""
     cheapest_by_output: tuple[tuple[float, tuple[str, ...]], ...]
-    """The same by a factor on the tokens of an output."""
+    """The same by a factor on the tokens of an output; none for an encoder."""
     experiment: Experiment | None
 
 
@@ -67,13 +54,20 @@ def compare(current: Candidate, others: Sequence[Candidate], need: Need) -> Comp
     """All options for one need. Raises what `serving.estimate` raises."""
     baseline = _option(current, current, need, None)
     options = (baseline, *(_option(other, current, need, baseline) for other in others))
+    by_name = {o.candidate.name: ruled_out_by(o, options) for o in options}
+    lengths = LENGTH_FACTORS if current.network.causal else ()
     return Comparison(
         options,
-        tuple(o.candidate.name for o in options if not _ruled_out(o, options)),
+        tuple(
+            o.candidate.name
+            for o in options
+            if o.fit != "does_not_fit" and not by_name[o.candidate.name]
+        ),
+        {name: names for name, names in by_name.items() if names},
         _beside(options),
         tuple((f, _fewest((current, *others), _at_rate(need, f))) for f in RATE_FACTORS),
-        tuple((f, _fewest((current, *others), at_length(need, f))) for f in LENGTH_FACTORS),
-        _experiment(options, need),
+        tuple((f, _fewest((current, *others), at_length(need, f))) for f in lengths),
+        experiment(options, need),
     )
 
 
@@ -84,8 +78,7 @@ def _option(
     fit, reason, fleets = ("does_not_fit", short, ()) if short else _fit(candidate, need)
     counted = parameters.count(current.network).total
     month = _month(candidate, fleets, need) if fleets else (None, None)
-    tokens = need.traffic.requests_per_second * need.output_tokens * HOURS_PER_MONTH * 3600.0
-    million = 1e6 / tokens
+    million = 1e6 / (need.requests_per_month * need.output_tokens)
     return Option(
         candidate,
         fit,
@@ -98,7 +91,9 @@ def _option(
         month[0].times(million) if month[0] else None,
         month[1].times(million) if month[1] else None,
         _payback(candidate, month[0], baseline),
-        evidence(_techniques(candidate), need.task, current.family, float(counted)),
+        evidence(
+            _techniques(candidate), need.task, current.family, float(counted), candidate.findings
+        ),
     )
 
 
@@ -130,7 +125,8 @@ def _fit(candidate: Candidate, need: Need) -> tuple[str, str, tuple[Fleet, ...]]
 
 def _techniques(candidate: Candidate) -> tuple[str, ...]:
     own = technique(candidate.weights)
-    return (*candidate.techniques, *((own,) if own else ()))
+    passed = ("cascade",) if candidate.escalates_to else ()
+    return (*candidate.techniques, *((own,) if own else ()), *passed)
 
 
 def _sized(candidate: Candidate, need: Need, target: Target) -> tuple[Fleet, ...] | Unservable:
@@ -139,22 +135,11 @@ def _sized(candidate: Candidate, need: Need, target: Target) -> tuple[Fleet, ...
         traffic = replace(
             need.traffic, requests_per_second=need.traffic.requests_per_second * share
         )
-        found = fewest_devices(stage.network, stage.accelerator, _job(stage, need), traffic, target)
+        found = fewest_devices(stage.network, stage.accelerator, need.job(stage), traffic, target)
         if isinstance(found, Unservable):
             return found
         fleets.append(found)
     return tuple(fleets)
-
-
-def _job(candidate: Candidate, need: Need) -> ServingJob:
-    return ServingJob(
-        candidate.weights,
-        candidate.cache,
-        candidate.engine,
-        prompt_tokens=need.prompt_tokens,
-        output_tokens=need.output_tokens,
-        longest_tokens=need.longest_tokens,
-    )
 
 
 def _month(candidate: Candidate, fleets: Sequence[Fleet], need: Need) -> tuple[Interval, Interval]:
@@ -186,43 +171,6 @@ def _payback(
     if candidate.making_usd == 0.0:
         return 0.0 if saved >= 0 else math.inf
     return candidate.making_usd / saved if saved > 0 else math.inf
-
-
-def _ruled_out(option: Option, options: Sequence[Option]) -> bool:
-    if option.fit == "does_not_fit":
-        return True
-    return any(_dominates(other, option) for other in options if other is not option)
-
-
-def _dominates(better: Option, worse: Option) -> bool:
-    """No dearer, dirtier or slower, better in one of them, and known to be at least as good."""
-    if better.fit == "does_not_fit" or not _known_as_good(better, worse):
-        return False
-    ours, theirs = _criteria(better), _criteria(worse)
-    return all(a <= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
-
-
-def _criteria(option: Option) -> tuple[float, float, float]:
-    assert option.usd_per_month is not None
-    assert option.kgco2e_per_month is not None
-    assert option.seconds_per_token is not None
-    return (
-        option.usd_per_month.value,
-        option.kgco2e_per_month.value,
-        option.seconds_per_token.value,
-    )
-
-
-def _known_as_good(better: Option, worse: Option) -> bool:
-    """Of one family, not smaller and in no fewer bits a weight; no other order is known."""
-    a, b = better.candidate, worse.candidate
-    if a.escalates_to or b.escalates_to or a.family != b.family:
-        return False
-    if set(a.techniques) - set(b.techniques):
-        return False
-    bits_a = 8.0 * better.stored_bytes / better.parameters
-    bits_b = 8.0 * worse.stored_bytes / worse.parameters
-    return better.parameters >= worse.parameters and bits_a >= bits_b * 0.999
 
 
 def _beside(options: Sequence[Option]) -> tuple[tuple[str, str], ...]:
@@ -283,35 +231,3 @@ def _devices(candidate: Candidate, need: Need) -> float:
     """Of its fleets, whatever is at hand; infinite where none serves the load."""
     _, _, fleets = _fit(candidate, replace(need, devices_at_hand=None))
     return sum(fleet.devices for fleet in fleets) if fleets else math.inf
-
-
-def _experiment(options: Sequence[Option], need: Need) -> Experiment | None:
-    """Both models on the caller's own requests, for the option that would save most."""
-    baseline, *others = options
-    if baseline.usd_per_month is None:
-        return None
-    saving = [
-        o
-        for o in others
-        if o.usd_per_month is not None
-        and o.fit != "does_not_fit"
-        and o.usd_per_month.value < baseline.usd_per_month.value
-    ]
-    if not saving:
-        return None
-    best = min(saving, key=lambda o: o.usd_per_month.value if o.usd_per_month else math.inf)
-    usd = sum(_trial_usd(option, need) for option in (baseline, best))
-    return Experiment(best.candidate.name, TRIAL_REQUESTS, usd, best.quality.advice)
-
-
-def _trial_usd(option: Option, need: Need) -> float:
-    fleet = option.fleets[0]
-    single = replace(
-        _job(option.candidate, need),
-        tensor=float(fleet.tensor),
-        pipeline=float(fleet.pipeline),
-        concurrency=16.0,
-    )
-    found = estimate(option.candidate.network, option.candidate.accelerator, single)
-    per_million = usd_per_million_output_tokens(found, need.usd_per_device_hour)
-    return float(per_million.value) * TRIAL_REQUESTS * need.output_tokens / 1e6

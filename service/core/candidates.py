@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.core.architecture.network import Network
+from service.core.cost import HOURS_PER_MONTH
 from service.core.hardware import Accelerator
 from service.core.quality_evidence import Quality
+from service.core.serving import ServingJob
 from service.core.serving.fleet import Fleet, Target, Traffic
 from service.core.uncertainty import Interval
 
@@ -28,6 +30,8 @@ class Candidate:
     making_usd: float = 0.0
     """What it costs to make: distillation, pruning, fine-tuning, calibration."""
     making_kgco2e: float = 0.0
+    findings: tuple[str, ...] = ()
+    """Ids of the findings that measured it against the model in use."""
     escalates_to: Candidate | None = None
     """In a cascade, the larger model that answers what this one passes on."""
     escalated_share: float = 0.0
@@ -62,6 +66,22 @@ class Need:
         """Tokens of the longest request."""
         return self.longest_tokens or self.prompt_tokens + self.output_tokens
 
+    @property
+    def requests_per_month(self) -> float:
+        """On average."""
+        return self.traffic.requests_per_second * HOURS_PER_MONTH * 3600.0
+
+    def job(self, candidate: Candidate) -> ServingJob:
+        """What one replica of a candidate is asked."""
+        return ServingJob(
+            candidate.weights,
+            candidate.cache,
+            candidate.engine,
+            prompt_tokens=self.prompt_tokens,
+            output_tokens=self.output_tokens,
+            longest_tokens=self.longest_tokens,
+        )
+
 
 @dataclass(frozen=True)
 class Option:
@@ -79,6 +99,7 @@ class Option:
     usd_per_month: Interval | None
     kgco2e_per_month: Interval | None
     usd_per_million_output_tokens: Interval | None
+    """Of an encoder, per million answers."""
     kgco2e_per_million_output_tokens: Interval | None
     payback_months: float | None
     """Until the saving has paid for the making; infinite where nothing is saved."""
@@ -96,7 +117,17 @@ class Option:
         return max(found, key=lambda i: i.value) if found else None
 
     @property
+    def pace(self) -> Interval | None:
+        """What its speed is compared by: seconds between tokens, or to an encoder's answer."""
+        return self.seconds_per_token if self.generates else self.first_token_seconds
+
+    @property
+    def generates(self) -> bool:
+        """Whether it gives tokens, and not one answer for a request as an encoder does."""
+        return self.candidate.network.causal
+
+    @property
     def first_token_seconds(self) -> Interval | None:
-        """To the first token at the peak rate; in a cascade the slower model's."""
+        """To the first token, or an encoder's answer, at the peak; in a cascade the slower's."""
         found = [fleet.at_peak.first_token_seconds for fleet in self.fleets]
         return max(found, key=lambda i: i.value) if found else None

@@ -28,6 +28,8 @@ Task = Literal[
     "vision",
 ]
 """Task classes that a request may name."""
+MADE = ("smaller", "distilled", "pruned")
+"""Techniques that a finding about the very pair of models covers."""
 SIZE_FACTOR = 2.0
 """Beyond this factor from the sizes that were measured a finding is about other sizes."""
 
@@ -60,11 +62,19 @@ class Matched:
     same_task: bool
     same_family: bool
     same_size: bool
+    same_pair: bool
+    """Whether it measured the smaller model against the one in use, these very two."""
 
     @property
     def distance(self) -> int:
-        """In how many of task, family and size it differs; task counts most."""
-        return 4 * (not self.same_task) + 2 * (not self.same_family) + (not self.same_size)
+        """In how many of task, pair, family and size it differs; the earlier count most."""
+        differs = (not self.same_task, not self.same_pair, not self.same_family, not self.same_size)
+        return sum(1 << place for place, found in enumerate(reversed(differs)) if found)
+
+    @property
+    def proves(self) -> bool:
+        """Whether it is evidence for this task; what is known to mislead is not."""
+        return self.same_task and self.finding.use == "evidence"
 
 
 @dataclass(frozen=True)
@@ -98,8 +108,17 @@ def technique(weights: str) -> str | None:
     return None if head in ("bf16", "fp16", "fp32") else head
 
 
-def evidence(techniques: Sequence[str], task: str, family: str, parameters: float) -> Quality:
-    """The findings for these techniques; `parameters` of the model that is compressed."""
+def evidence(
+    techniques: Sequence[str],
+    task: str,
+    family: str,
+    parameters: float,
+    of_pair: Sequence[str] = (),
+) -> Quality:
+    """The findings for these techniques; `parameters` of the model that is compressed.
+
+    `of_pair`: ids of those that measured the smaller model against the one in use.
+    """
     matched = sorted(
         (
             Matched(
@@ -107,22 +126,20 @@ def evidence(techniques: Sequence[str], task: str, family: str, parameters: floa
                 task in found.tasks,
                 any(family.startswith(name) for name in found.families),
                 _near(parameters, found.parameters),
+                found.id in of_pair,
             )
             for found in findings()
             if set(techniques) & set(found.techniques)
         ),
         key=lambda m: (m.distance, m.finding.id),
     )
-    proven = all(_proven(name, matched) for name in techniques)
+    known = any(m.same_pair and m.proves for m in matched)
+    proven = all((known and name in MADE) or _proven(name, matched) for name in techniques)
     return Quality(tuple(matched), proven, _advice(techniques, task, proven))
 
 
 def _proven(name: str, matched: Sequence[Matched]) -> bool:
-    return any(
-        m.same_task and m.same_size and m.finding.use == "evidence"
-        for m in matched
-        if name in m.finding.techniques
-    )
+    return any(m.proves and m.same_size for m in matched if name in m.finding.techniques)
 
 
 def _near(parameters: float, measured: tuple[float, float]) -> bool:

@@ -129,6 +129,7 @@ def test_the_pareto_set_what_would_change_it_and_one_priced_experiment(
 ) -> None:
     names = {option["name"] for option in found["options"]}
     assert {o["name"] for o in found["options"] if o["pareto"]} == set(found["pareto"]) <= names
+    assert found["experiment"]["gains"] == "money"
     assert [entry["rate_factor"] for entry in found["by_rate"]] == [0.1, 0.3, 1.0, 3.0, 10.0]
     assert all(set(entry["fewest_devices"]) <= names for entry in found["by_rate"])
     assert all(set(entry["fewest_devices"]) <= names for entry in found["by_output_length"])
@@ -174,6 +175,55 @@ def test_devices_at_hand_and_limits_rule_options_out(client: httpx.Client) -> No
     never = ask(client, latency={"seconds_per_token": 1e-5})["options"]
     assert {option["reason"] for option in never} == {"latency"}
     assert all(option["usd_per_month"] is None for option in never)
+
+
+def test_an_option_that_another_dominates_says_by_which(client: httpx.Client) -> None:
+    found = ask(client, traffic=TRAFFIC | {"requests_per_second": 5}, task="chat")
+    by = {option["name"]: option["dominated_by"] for option in found["options"]}
+    assert any(by.values())
+    for option in found["options"]:
+        assert option["pareto"] == (option["fit"] != "does_not_fit" and not by[option["name"]])
+        for other in (named(found, name) for name in option["dominated_by"]):
+            assert other["usd_per_month"] <= option["usd_per_month"]
+            assert other["devices"] <= option["devices"]
+            for figure in ("kgco2e_per_month", "decode_seconds_per_token"):
+                assert other[figure]["value"] <= option[figure]["value"]
+
+
+def test_relatives_are_of_the_makers_line_and_of_its_generation(client: httpx.Client) -> None:
+    mixtral = IN_USE | {"model": {"kind": "catalog", "name": "mixtral-8x7b"}}
+    names = {option["model"] for option in ask(client, request=mixtral)["options"]}
+    assert {"mistral-small-24b", "mistral-nemo-12b", "ministral-8b"} <= names
+    llama = {option["model"] for option in ask(client, task="chat")["options"]}
+    assert not {"llama-33b", "llama-2-13b", "code-llama-34b"} & llama
+
+
+def test_there_is_always_an_experiment_and_its_price_where_there_is_an_option(
+    client: httpx.Client,
+) -> None:
+    small = {
+        "model": {"kind": "catalog", "name": "qwen3-0.6b"},
+        "workload": {"kind": "inference"},
+        "hardware": {"accelerator": "l40s"},
+        "pricing": {"usd_per_device_hour": 1},
+    }
+    found = ask(client, request=small, traffic={"requests_per_second": 0.1})
+    assert "no-smaller-relative" in {warning["code"] for warning in found["warnings"]}
+    assert found["experiment"]["gains"] != "money"
+    assert found["experiment"]["usd"] > 0
+    assert found["experiment"]["why"].startswith("no option saves money at this load; ")
+    lone = ask(client, request=small, traffic={"requests_per_second": 0.1}, formats=["bf16"])
+    assert lone["experiment"] is None
+    assert "nothing-to-try" in {warning["code"] for warning in lone["warnings"]}
+
+
+def test_what_belongs_in_the_request_is_said_to(client: httpx.Client) -> None:
+    beside = BODY | {"model": IN_USE["model"], "pricing": {"usd_per_device_hour": 2}}
+    for body in (beside, {k: v for k, v in beside.items() if k != "request"}):
+        response = client.post("/alternatives", json=body)
+        assert response.status_code == 422
+        assert {error["pointer"] for error in response.json()["errors"]} == {"/model", "/pricing"}
+        assert "inside `request`" in response.json()["detail"]
 
 
 def test_a_candidate_of_ones_own_is_compared(client: httpx.Client) -> None:

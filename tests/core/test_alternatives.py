@@ -10,6 +10,7 @@ import pytest
 from service.calibration import reference
 from service.core import serving
 from service.core.alternatives import Comparison, break_even_share, cheapest_over, compare
+from service.core.alternatives_pareto import criteria, ruled_out_by
 from service.core.candidates import Candidate, Need, Option
 from service.core.diminishing import ladder, scaled
 from service.core.kv_cache import CacheGroup
@@ -108,14 +109,56 @@ def test_what_saves_nothing_never_pays_back() -> None:
     assert found.payback_months == math.inf
 
 
-@pytest.mark.parametrize("rate", [1.0, 7.0, 10.0, 40.0])
-def test_an_option_is_ruled_out_only_by_one_that_is_known_to_be_as_good(rate: float) -> None:
-    """fp8 of the same model has more bits: AWQ is kept where it is better in anything else."""
-    found = compare(CURRENT, OTHERS, replace(NEED, traffic=Traffic(rate)))
-    awq, fp8 = (_figures(option(found, name)) for name in ("70b-awq", "70b-fp8"))
-    better = any(ours < theirs for ours, theirs in zip(awq, fp8, strict=True))
-    assert ("70b-awq" in found.undominated) == better
-    assert {"70b", "70b-fp8", "8b", "27b"} <= set(found.undominated)
+RATES = (1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 15.0)
+"""Requests a second at which one format is faster, or another."""
+
+
+def at_rates(*others: Candidate, task: str = "knowledge") -> list[Comparison]:
+    needs = (replace(NEED, traffic=Traffic(rate), task=task) for rate in RATES)
+    return [compare(CURRENT, others, need) for need in needs]
+
+
+def no_worse(better: Option, worse: Option) -> bool:
+    return all(a <= b for a, b in zip(criteria(better), criteria(worse), strict=True))
+
+
+def test_of_one_model_fewer_bits_are_ruled_out_where_more_cost_no_more() -> None:
+    """AWQ is ruled out by fp8 of the same model where it is not cheaper, cleaner or faster."""
+    seen = set()
+    for found in at_rates(*OTHERS[:2]):
+        fp8, awq = option(found, "70b-fp8"), option(found, "70b-awq")
+        assert ("70b-awq" not in found.undominated) == no_worse(fp8, awq)
+        assert {"70b", "70b-fp8"} <= set(found.undominated)
+        seen.add(found.dominated.get("70b-awq"))
+    assert seen == {None, ("70b-fp8",)}
+
+
+def test_what_nobody_measured_is_ruled_out_by_what_was_and_costs_no_more() -> None:
+    """fp8 was measured on knowledge; a mid-sized model of another size was not."""
+    mid = replace(candidate("33b", "llama-33b"), techniques=("smaller",))
+    found = at_rates(OTHERS[0], mid)
+    ruled = [one.dominated.get("33b") for one in found]
+    expected = [no_worse(option(one, "70b-fp8"), option(one, "33b")) for one in found]
+    assert [names == ("70b-fp8",) for names in ruled] == expected
+    assert any(expected)
+    assert not any(one.dominated for one in at_rates(OTHERS[0], mid, task="extraction"))
+
+
+def test_what_was_measured_is_not_ruled_out_by_more_bits_that_were_not() -> None:
+    base, fp8, awq = compare(CURRENT, OTHERS[:2], replace(NEED, traffic=Traffic(5.0))).options
+    assert ruled_out_by(awq, (base, fp8, awq)) == ("70b-fp8",)
+    unknown = replace(fp8, quality=replace(fp8.quality, measured_on_task=False))
+    assert ruled_out_by(awq, (base, unknown, awq)) == ()
+
+
+def test_each_option_that_is_ruled_out_names_one_that_is_better_in_all_that_counts(
+    compared: Comparison,
+) -> None:
+    for name, others in compared.dominated.items():
+        for other in others:
+            ours, theirs = criteria(option(compared, other)), criteria(option(compared, name))
+            assert all(a <= b for a, b in zip(ours, theirs, strict=True))
+            assert ours != theirs
 
 
 def test_what_is_dearer_dirtier_and_slower_than_its_better_is_ruled_out() -> None:
@@ -123,15 +166,9 @@ def test_what_is_dearer_dirtier_and_slower_than_its_better_is_ruled_out() -> Non
     slow = replace(H100, memory_bandwidth=H100.memory_bandwidth / 4.0)
     worse = replace(candidate("70b-awq", "llama-3.1-70b", "awq-int4-g128"), accelerator=slow)
     found = compare(CURRENT, (candidate("70b-fp8", "llama-3.1-70b", "fp8"), worse), NEED)
-    awq, fp8 = (_figures(option(found, name)) for name in ("70b-awq", "70b-fp8"))
-    assert all(ours > theirs for ours, theirs in zip(awq, fp8, strict=True))
+    awq, fp8 = (criteria(option(found, name)) for name in ("70b-awq", "70b-fp8"))
+    assert all(ours >= theirs for ours, theirs in zip(awq, fp8, strict=True))
     assert found.undominated == ("70b", "70b-fp8")
-
-
-def _figures(of: Option) -> list[float]:
-    """What options are compared by: money, carbon, seconds."""
-    figures = (of.usd_per_month, of.kgco2e_per_month, of.seconds_per_token)
-    return [figure.value for figure in figures if figure is not None]
 
 
 def test_another_family_is_never_ruled_out_by_money_alone(compared: Comparison) -> None:
@@ -188,8 +225,44 @@ def test_one_experiment_is_recommended_with_its_price(compared: Comparison) -> N
     assert "measure this" in found.why
 
 
-def test_nothing_is_recommended_where_nothing_is_saved() -> None:
-    assert compare(SMALLER, (CURRENT,), NEED).experiment is None
+def test_where_no_money_is_saved_the_most_carbon_is() -> None:
+    few = replace(NEED, traffic=Traffic(0.1))
+    found = compare(SMALLER, (replace(SMALLER, name="8b-awq", weights="awq-int4-g128"),), few)
+    base, other = found.options
+    assert base.usd_per_month == other.usd_per_month
+    assert found.experiment is not None
+    assert found.experiment.gains in ("carbon", "speed")
+    assert "no option saves money at this load" in found.experiment.why
+
+
+def test_where_nothing_is_gained_what_nobody_measured_is_tried() -> None:
+    larger = replace(CURRENT, techniques=("smaller",))
+    found = compare(SMALLER, (larger,), NEED).experiment
+    assert found is not None
+    assert (found.candidate, found.gains) == ("70b", "knowledge")
+    assert found.usd > 0
+
+
+def test_where_the_model_in_use_does_not_fit_the_cheapest_that_does_is_tried() -> None:
+    few = replace(NEED, devices_at_hand=2)
+    found = compare(CURRENT, (SMALLER,), few).experiment
+    assert found is not None
+    assert (found.candidate, found.gains) == ("8b", "service")
+    assert "needs 12 devices" in found.why
+
+
+def test_nothing_is_recommended_only_where_nothing_else_carries_the_load() -> None:
+    assert compare(CURRENT, (), NEED).experiment is None
+    never = replace(NEED, target=Target(seconds_per_token=1e-5))
+    assert compare(CURRENT, (SMALLER,), never).experiment is None
+
+
+def test_of_options_that_gain_alike_the_one_that_was_measured_is_tried() -> None:
+    same = replace(SMALLER, name="8b-again")
+    known = replace(same, name="known", network=SMALLER.network, techniques=())
+    found = compare(CURRENT, (SMALLER, same, known), NEED).experiment
+    assert found is not None
+    assert found.candidate == "known"
 
 
 def test_devices_at_hand_are_a_limit() -> None:
@@ -239,7 +312,22 @@ def test_evidence_for_the_task_and_size_is_found_first() -> None:
     found = evidence(("gguf",), "language-modelling", "llama", 70e9)
     assert found.measured_on_task
     assert found.matched[0].finding.id in {"quant_llama2_70b_gguf", "quant_llama3_70b_gguf"}
-    assert found.matched[0].distance == 0
+    first = found.matched[0]
+    assert first.same_task
+    assert first.same_family
+    assert first.same_size
+    assert first.distance == min(m.distance for m in found.matched)
+
+
+def test_a_pair_that_was_measured_covers_its_making_and_nothing_else() -> None:
+    made, pair = ("smaller", "distilled"), ("distilbert",)
+    found = evidence(made, "classification", "bert", 110e6, pair)
+    assert found.measured_on_task
+    assert found.matched[0].finding.id == "distilbert"
+    assert found.matched[0].same_pair
+    assert not evidence(made, "classification", "bert", 110e6).measured_on_task
+    assert not evidence(made, "retrieval", "bert", 110e6, pair).measured_on_task
+    assert not evidence((*made, "int8"), "classification", "bert", 110e6, pair).measured_on_task
 
 
 def test_no_finding_says_that_a_smaller_model_is_as_good() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from service.core.architecture.network import Network
 from service.core.hardware import Accelerator
-from service.core.serving.composition import ServingEstimate, ServingJob, estimate
+from service.core.serving.composition import ServingEstimate, ServingJob
+from service.core.serving.encoding import estimate
 from service.core.stacking import take
 
 BATCHES = np.unique(np.round(np.geomspace(1.0, 4096.0, 120)))

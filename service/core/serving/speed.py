@@ -185,15 +185,19 @@ def _prompt_computing(
 
 
 def prefill_seconds(
-    table: ServingTable, replica: Replica, device: Device, engine: Engine
+    table: ServingTable,
+    replica: Replica,
+    device: Device,
+    engine: Engine,
+    prompts: Number = 1.0,
 ) -> Number:
-    """Seconds to process one prompt on an idle replica (no queue, so no load).
+    """Seconds to process one prompt, or some together, on an idle replica (no queue, so no load).
 
-    Of data-parallel groups each has a prompt.
+    Of data-parallel groups each has as many.
     """
-    new = maximum(replica.prompt_tokens - replica.cached_prefix, 1.0)
-    computing = _prompt_computing(table, replica, device, engine)
-    computing = computing + table.head_flops / (
+    new = prompts * maximum(replica.prompt_tokens - replica.cached_prefix, 1.0)
+    computing = prompts * _prompt_computing(table, replica, device, engine)
+    computing = computing + prompts * table.head_flops / (
         device.wide_peak_flops * engine.compute_efficiency * replica.tensor
     )
     reading = _weights_seconds(table, replica, device, engine, new)
