@@ -43,21 +43,24 @@ function question(request, rate, limit, task) {
 
 const known = (found, unit) => found === null || found === undefined ? "unknown" : unit(found);
 
-const fit = (option) => option.reason ? `${FITS[option.fit]}: ${option.reason}` : FITS[option.fit];
+function fit(option) {
+  if (option.dominated_by.length) return `${FITS[option.fit]}, but ruled out by ${option.dominated_by[0]}`;
+  return option.reason ? `${FITS[option.fit]}: ${option.reason}` : FITS[option.fit];
+}
 
-function quality(option) {
-  if (!option.how.length && option.payback_months === null) return "the model in use";
+function quality(option, place) {
+  if (place === 0) return "the model in use";
   return option.quality.measured_on_task ? "measured on this task" : "measure this";
 }
 
 function show(part, answer) {
-  const rows = answer.options.map((o) => [
+  const rows = answer.options.map((o, place) => [
     o.pareto ? `${o.name} *` : o.name, fit(o), o.devices ?? "", known(o.usd_per_month, usd), known(o.kgco2e_per_month?.value, kilograms),
-    known(o.decode_seconds_per_token?.value, seconds), quality(o),
+    known(o.decode_seconds_per_token?.value, seconds), quality(o, place),
   ]);
   const table = plots.table(["", "fit", "devices", "money a month", "carbon a month", "a token", "quality"], rows);
   table.open = true;
-  table.querySelector("summary").textContent = `${rows.length} options side by side; * none that is known to be as good is cheaper, cleaner and faster`;
+  table.querySelector("summary").textContent = `${rows.length} options side by side; * not ruled out: no other costs as little, emits as little and is as fast, with its quality as well known`;
   part.replaceChildren(table);
   if (answer.experiment) {
     part.append(made("h3", { textContent: "What to measure next" }), made("p", { textContent: `${answer.experiment.candidate}: ${answer.experiment.why}. ${plain(answer.experiment.requests)} requests cost ${usd(answer.experiment.usd)}.` }));
