@@ -23,10 +23,11 @@ from service.api.resolve.open_jobs import described
 from service.api.resolve.surroundings import Surroundings, surroundings
 from service.catalog.snapshot import Snapshot
 from service.core.finetuning import Objective
+from service.core.layout_choice import usual_space
 from service.core.layout_neighbours import Neighbour as CoreNeighbour
 from service.core.layout_neighbours import neighbours
 from service.core.layout_space import Question, Space
-from service.core.search import Caps, Found, Terms, search, usual_space
+from service.core.search import Caps, Found, Terms, search
 
 MOST_LAYOUTS = 50
 USUAL_DEVICES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

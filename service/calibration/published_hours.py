@@ -20,9 +20,9 @@ from service.calibration.rows import BacktestRow
 from service.core import throughput
 from service.core.architecture.families import shapes
 from service.core.architecture.network import Network
+from service.core.layout_choice import best_layout, usual_space
 from service.core.layout_space import Question
 from service.core.parallelism import Kernels
-from service.core.search import best_layout, usual_space
 from service.core.throughput.predictions import tuning
 
 ACCELERATORS = {

@@ -18,7 +18,7 @@ from service.calibration import published_hours
 from service.calibration.rows import BacktestRow, summary, table
 from service.calibration.throughput_fit import APART, fitted, levels_of
 from service.calibration.throughput_rows import Job, jobs
-from service.core import estimate, search, throughput
+from service.core import estimate, layout_choice, search, throughput
 from service.core.throughput.coefficients import document
 
 # --- Parts set aside --------------------------------------------------------------------------
@@ -164,7 +164,8 @@ def write(path: Path | None = None) -> None:
 
 def _save(target: Path, content: Mapping[str, Any]) -> None:
     target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    for cached in (document, throughput.coefficients, estimate.prepare, *search.caches()):
+    searches = (*search.caches(), *layout_choice.caches())
+    for cached in (document, throughput.coefficients, estimate.prepare, *searches):
         cached.cache_clear()
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from service.core.estimate import FITS, Estimate
 from service.core.hardware import GIB
-from service.core.layout_space import Question, fault
+from service.core.layout_space import RECOMPUTATIONS, Question, fault
 from service.core.parallelism import Layout
-from service.core.search import RECOMPUTATIONS, Found, estimate_of
+from service.core.search import Found, estimate_of
 
 
 class Neighbour(NamedTuple):

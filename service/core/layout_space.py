@@ -21,6 +21,7 @@ from service.core.finetuning import Objective
 from service.core.hardware import Accelerator
 from service.core.parallelism import Kernels, Layout
 
+RECOMPUTATIONS = ("none", "selective", "half", "full")
 UNEVEN_CHUNKS = (2, 4, 8)
 
 Column = NDArray[np.int64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from service.core.numeric import Number, maximum, minimum, where
@@ -68,6 +68,11 @@ class Layout:
 
     def _limited(self, ranks: Number) -> Number:
         return where(self.shard_group > 0, minimum(self.shard_group, ranks), ranks)
+
+
+def plain(layout: Layout) -> Layout:
+    """The layout with Python's own floats in place of elements of arrays."""
+    return Layout(**{field.name: float(getattr(layout, field.name)) for field in fields(layout)})
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from service.api.problems import ProblemError
 from service.api.requests import EstimateRequest
 from service.api.responses import Change, EstimateResponse
 from service.catalog.snapshot import Snapshot
-from service.core import search
+from service.core import layout_choice, search
 
 SMALL = ("rtx-4090", "l4", "t4", "v100-sxm2-32gb", "a100-sxm4-40gb", "a100-sxm4-80gb", "h100-sxm")
 PARTS = 24
@@ -194,7 +194,7 @@ def test_what_was_searched_before_does_not_change_the_changes(
 ) -> None:
     monkeypatch.setattr(verdicts, "MOST_WORK", 20_000)
     remembered = answered(WIDE, seeded)
-    for cache in search.caches():
+    for cache in (*search.caches(), *layout_choice.caches()):
         cache.cache_clear()
     assert answered(WIDE, seeded) == remembered
 

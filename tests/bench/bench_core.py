@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from service.calibration import reference
-from service.core import estimate, layout_space, search, sweep
+from service.core import estimate, layout_choice, layout_space, search, sweep
 from service.core.architecture.families import registry
 from service.core.parallelism import Kernels, Layout
 from service.core.scaling_laws import sizing
@@ -139,7 +139,7 @@ def _dense(point: sweep.Point, rows: int) -> sweep.Grid:
 def _search() -> Iterator[Figure]:
     network, accelerator = reference.network("llama-3.1-405b"), reference.accelerator("h100-sxm")
     question = layout_space.Question(network, Kernels(), accelerator, 8192.0, 16_384.0)
-    space = search.usual_space(question, 16_384)
+    space = layout_choice.usual_space(question, 16_384)
     terms = search.Terms(15.6e12, SITE, 2.5)
     considered = search.search(question, terms, space).considered
     seconds = cpu_seconds(lambda: search.search(question, terms, space), 3)

@@ -10,7 +10,7 @@ from service.api.requests import EstimateRequest
 from service.calibration import reference
 from service.catalog.store import Store
 from service.catalog.transfer import import_text
-from service.core import layout_space, search
+from service.core import layout_choice, layout_space, search
 from service.core.parallelism import Kernels
 from tests.bench.bench_catalog import price_list
 from tests.bench.bench_core import LLAMA, SITE, first_sight, row_seconds
@@ -37,7 +37,7 @@ def _layouts() -> Iterator[Figure]:
     question = layout_space.Question(network, Kernels(), accelerator, 8192.0, 4096.0)
     terms = search.Terms(1e12, SITE, 2.5)
     for devices in (8, 64, 512, 4096):
-        space = search.usual_space(question, devices)
+        space = layout_choice.usual_space(question, devices)
         considered = search.search(question, terms, space).considered
         seconds = cpu_seconds(lambda space=space: search.search(question, terms, space), 3)
         yield Figure(f"layouts on {devices:,} devices ({considered:,})", seconds * 1e3, "ms")

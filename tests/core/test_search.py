@@ -12,20 +12,17 @@ from service.core.architecture.families import shapes
 from service.core.architecture.network import Network
 from service.core.estimate import AT_RISK, DOES_NOT_FIT, FITS, Estimate
 from service.core.hardware import Accelerator
+from service.core.layout_choice import admission_of_states, best_layout, usual_space
 from service.core.layout_neighbours import neighbours
-from service.core.layout_space import Question, Space, divisors, fault, layouts
+from service.core.layout_space import RECOMPUTATIONS, Question, Space, divisors, fault, layouts
 from service.core.parallelism import Kernels, Layout
 from service.core.parameters import count
 from service.core.search import (
-    RECOMPUTATIONS,
     Caps,
     Terms,
-    admission_of_states,
-    best_layout,
     estimate_of,
     pareto,
     search,
-    usual_space,
 )
 from service.core.spending import Site
 

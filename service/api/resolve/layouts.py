@@ -8,9 +8,7 @@ from math import inf
 from typing import NamedTuple
 
 from service.core.estimate import DOES_NOT_FIT, FITS
-from service.core.layout_space import Question, Space
-from service.core.parallelism import Layout
-from service.core.search import (
+from service.core.layout_choice import (
     admission_of_states,
     best_layout,
     has_layout,
@@ -18,6 +16,8 @@ from service.core.search import (
     work_of_folding,
     work_of_search,
 )
+from service.core.layout_space import Question, Space
+from service.core.parallelism import Layout
 
 MOST_DEVICES = 65_536
 
@@ -28,7 +28,7 @@ class OverBudget(Exception):
 
 @dataclass
 class Budget:
-    """What further searches may cost; see search.work_of_search."""
+    """What further searches may cost; see layout_choice.work_of_search."""
 
     left: float = inf
 

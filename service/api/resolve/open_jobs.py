@@ -17,10 +17,9 @@ from service.core.architecture.network import Network
 from service.core.finetuning import ALL_LINEAR, OBJECTIVES, Adapters, Objective, UnknownTarget
 from service.core.finetuning import adapted as with_adapters
 from service.core.hardware import Accelerator
-from service.core.layout_space import Question
+from service.core.layout_space import RECOMPUTATIONS, Question
 from service.core.parallelism import Kernels
 from service.core.rollouts import PROMPT_SHARE, Rollout
-from service.core.search import RECOMPUTATIONS
 from service.core.weight_formats import UnknownFormat, weight_bytes
 
 TrainingWorkload = PretrainingWorkload | FinetuningWorkload

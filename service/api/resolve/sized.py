@@ -27,11 +27,11 @@ from service.core.architecture.families import registry
 from service.core.architecture.network import Network
 from service.core.estimate import DOES_NOT_FIT, Estimate, Prepared, evaluate, prepare
 from service.core.hardware import Accelerator
+from service.core.layout_choice import admission_of_states
 from service.core.layout_space import Question
 from service.core.numeric import FloatArray, Number
 from service.core.parallelism import Layout
 from service.core.scaling_laws import training_flops
-from service.core.search import admission_of_states
 from service.core.spending import Accounting, Draw, Site, spending
 from service.core.uncertainty import Interval
 

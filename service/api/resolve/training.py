@@ -16,9 +16,9 @@ from service.core.architecture.network import Network
 from service.core.estimate import DOES_NOT_FIT
 from service.core.finetuning import Objective
 from service.core.hardware import Accelerator
+from service.core.layout_choice import admission_of_states
 from service.core.parallelism import Kernels, Layout
 from service.core.rollouts import WAITING, Rollout
-from service.core.search import admission_of_states
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,26 @@ def _add(
     query_type: type[PageQuery],
 ) -> None:
     """The routes of one kind: list, read, write, remove."""
+    path = f"/{kind}/{{name:path}}"
+    _add_reading(found, path, kind, single, document_type, query_type)
+    _add_writing(found, path, kind, single, document_type)
 
+
+def _add_reading(
+    found: APIRouter,
+    path: str,
+    kind: str,
+    single: str,
+    document_type: type[DocumentT],
+    query_type: type[PageQuery],
+) -> None:
+    @found.get(
+        f"/{kind}",
+        name=f"list_{kind}",
+        summary=f"List {kind}",
+        response_model=PageOf[document_type],  # type: ignore[valid-type]
+        responses=_UNCHANGED,
+    )
     async def list_facts(
         request: Request,
         response: Response,
@@ -166,6 +185,13 @@ def _add(
         when = query.as_of  # type: ignore[attr-defined]
         return page(response, snapshot(request, when), kind, query, if_none_match)
 
+    @found.get(
+        path,
+        name=f"get_{single}",
+        summary=f"Read one of the {kind}",
+        response_model=document_type,
+        responses=_UNCHANGED,
+    )
     async def get_fact(
         request: Request,
         response: Response,
@@ -175,6 +201,17 @@ def _add(
     ) -> Any:
         return one(response, snapshot(request, as_of), kind, name, if_none_match)
 
+
+def _add_writing(
+    found: APIRouter, path: str, kind: str, single: str, document_type: type[DocumentT]
+) -> None:
+    @found.put(
+        path,
+        name=f"put_{single}",
+        summary=f"Add a version of one of the {kind}",
+        response_model=document_type,
+        responses={201: {"description": "Created", "model": document_type}},
+    )
     def put_fact(
         store: StoreHere,
         response: Response,
@@ -185,38 +222,15 @@ def _add(
     ) -> Any:
         return put(store, response, kind, name, document, if_match, by)
 
-    def delete_fact(store: StoreHere, name: str, by: Writer, if_match: IfMatch = None) -> Response:
-        return delete(store, kind, name, if_match, by)
-
-    path = f"/{kind}/{{name:path}}"
-    found.get(
-        f"/{kind}",
-        name=f"list_{kind}",
-        summary=f"List {kind}",
-        response_model=PageOf[document_type],  # type: ignore[valid-type]
-        responses=_UNCHANGED,
-    )(list_facts)
-    found.get(
-        path,
-        name=f"get_{single}",
-        summary=f"Read one of the {kind}",
-        response_model=document_type,
-        responses=_UNCHANGED,
-    )(get_fact)
-    found.put(
-        path,
-        name=f"put_{single}",
-        summary=f"Add a version of one of the {kind}",
-        response_model=document_type,
-        responses={201: {"description": "Created", "model": document_type}},
-    )(put_fact)
-    found.delete(
+    @found.delete(
         path,
         name=f"delete_{single}",
         summary=f"Remove one of the {kind}",
         status_code=204,
         response_class=Response,
-    )(delete_fact)
+    )
+    def delete_fact(store: StoreHere, name: str, by: Writer, if_match: IfMatch = None) -> Response:
+        return delete(store, kind, name, if_match, by)
 
 
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Not modified"}}
