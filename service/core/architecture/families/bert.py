@@ -129,16 +129,17 @@ def build_bert(
     return encoder(config, hidden, (embeddings(config, hidden, extra), layers, *top))
 
 
-def electra(config: Config) -> Network:
-    """ElectraForPreTraining (the discriminator) and ElectraForMaskedLM (the generator)."""
-    config = bidirectional(read(config, ELECTRA))
-    hidden, width = config.integer("hidden_size"), config.integer("embedding_size")
-    project: Children = ()
-    if width != hidden:
-        project = (Block("projection", (Linear("embeddings_project", width, hidden, True),)),)
+def widening(hidden: int, width: int) -> Children:
+    """What makes embeddings of that width as wide as the layers (ELECTRA)."""
+    if width == hidden:
+        return ()
+    return (Block("projection", (Linear("embeddings_project", width, hidden, True),)),)
+
+
+def generator_head(config: Config, hidden: int, width: int) -> Block:
+    """The masked language head of ELECTRA's generator, on embeddings of that width."""
     rows, tied = config.rows("vocab_size"), config.flag("tie_word_embeddings")
-    dense = Linear("dense", hidden, hidden, True)
-    generator = Block(
+    return Block(
         "head",
         (
             Linear("dense", hidden, width, True),
@@ -147,12 +148,19 @@ def electra(config: Config) -> Network:
             Linear("generator_lm_head", width, rows, True, "column", tied=tied, head=True),
         ),
     )
+
+
+def electra(config: Config) -> Network:
+    """ElectraForPreTraining (the discriminator) and ElectraForMaskedLM (the generator)."""
+    config = bidirectional(read(config, ELECTRA))
+    hidden, width = config.integer("hidden_size"), config.integer("embedding_size")
+    dense = Linear("dense", hidden, hidden, True)
     tops: Mapping[str, Children] = {
         "Model": (),
         "ForPreTraining": (
             Block("head", (dense, Activation("act", hidden), Linear("out", hidden, 1, True))),
         ),
-        "ForMaskedLM": (generator,),
+        "ForMaskedLM": (generator_head(config, hidden, width),),
         "ForSequenceClassification": (
             Block("head", (dense, Linear("out_proj", hidden, labels(config), True))),
         ),
@@ -160,8 +168,8 @@ def electra(config: Config) -> Network:
         "ForQuestionAnswering": (classifier(hidden, 2, "qa_outputs"),),
     }
     layers = stack(config, encoder_layer(config, hidden))
-    parts = (embeddings(config, width), *project, layers, *on_top(config, tops, "ForPreTraining"))
-    return encoder(config, hidden, parts)
+    start = (embeddings(config, width), *widening(hidden, width))
+    return encoder(config, hidden, (*start, layers, *on_top(config, tops, "ForPreTraining")))
 
 
 def distilbert(config: Config) -> Network:

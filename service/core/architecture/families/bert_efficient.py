@@ -53,19 +53,10 @@ YOSO = BERT | {"vocab_size": 50265, "max_position_embeddings": 4096, "type_vocab
 MRA = YOSO | {"max_position_embeddings": 512}
 
 
-def nystromformer(config: Config) -> Network:
-    """NystromformerForMaskedLM: attention through landmarks, and a convolution of the values."""
-    config = read(config, NYSTROMFORMER)
-    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+def _without_pooler(config: Config, hidden: int, layers: Block) -> Network:
+    """BERT without a pooler, with two rows more of positions."""
     limit = config.rows("max_position_embeddings") + 2
     grown = Config({**config.data, "max_position_embeddings": limit}, config.defaults, config.path)
-    kernel = config.optional("conv_kernel_size", 1)
-    block, *rest = encoder_layer(config, hidden)
-    assert isinstance(block, Block)
-    if kernel:
-        free = Parameter("conv", (heads, 1, kernel, 1), Split.TENSOR)
-        block = replace(block, children=(*block.children, free))
-    layers = layer(block, *rest, repeat=config.layers("num_hidden_layers"))
     tops = bert_tops(config, hidden, hidden)
     wanted: dict[str, Children] = {
         "ForMaskedLM": tops["ForMaskedLM"],
@@ -73,8 +64,21 @@ def nystromformer(config: Config) -> Network:
         "ForTokenClassification": tops["ForTokenClassification"],
         "ForQuestionAnswering": (classifier(hidden, labels(config), "qa_outputs"),),
     }
-    parts = (embeddings(grown, hidden), layers, *on_top(config, wanted))
-    return encoder(config, hidden, parts)
+    return encoder(config, hidden, (embeddings(grown, hidden), layers, *on_top(config, wanted)))
+
+
+def nystromformer(config: Config) -> Network:
+    """NystromformerForMaskedLM: attention through landmarks, and a convolution of the values."""
+    config = read(config, NYSTROMFORMER)
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    kernel = config.optional("conv_kernel_size", 1)
+    block, *rest = encoder_layer(config, hidden)
+    assert isinstance(block, Block)
+    if kernel:
+        free = Parameter("conv", (heads, 1, kernel, 1), Split.TENSOR)
+        block = replace(block, children=(*block.children, free))
+    layers = layer(block, *rest, repeat=config.layers("num_hidden_layers"))
+    return _without_pooler(config, hidden, layers)
 
 
 def fnet(config: Config) -> Network:
@@ -125,22 +129,13 @@ def big_bird(config: Config) -> Network:
 
 
 def _shifted(config: Config, defaults: Mapping[str, object]) -> Network:
-    """BERT without a pooler, with two rows more of positions."""
+    """BERT whose attention is another and holds the same."""
     config = read(config, defaults)
     hidden = config.integer("hidden_size")
     if config.get("conv_window") is not None:
         raise refuse(config, "conv_window", "null")
-    limit = config.rows("max_position_embeddings") + 2
-    grown = Config({**config.data, "max_position_embeddings": limit}, config.defaults, config.path)
-    tops = bert_tops(config, hidden, hidden)
-    wanted: dict[str, Children] = {
-        "ForMaskedLM": tops["ForMaskedLM"],
-        "Model": (),
-        "ForTokenClassification": tops["ForTokenClassification"],
-        "ForQuestionAnswering": (classifier(hidden, labels(config), "qa_outputs"),),
-    }
     layers = stack(config, encoder_layer(config, hidden))
-    return encoder(config, hidden, (embeddings(grown, hidden), layers, *on_top(config, wanted)))
+    return _without_pooler(config, hidden, layers)
 
 
 def yoso(config: Config) -> Network:

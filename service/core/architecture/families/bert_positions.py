@@ -109,17 +109,29 @@ def esm(config: Config) -> Network:
     kind = config.text("position_embedding_type")
     if kind not in ("rotary", "absolute") or config.flag("is_folding_model"):
         raise refuse(config, "position_embedding_type", "rotary, absolute, without folding")
-    hidden, rows = config.integer("hidden_size"), config.rows("vocab_size")
-    tables: list[Operator] = [Embedding("word_embeddings", rows, hidden, Split.TENSOR, input=True)]
-    tables.append(
-        Embedding("position_embeddings", config.rows("max_position_embeddings"), hidden)
-        if kind == "absolute"
-        else Rotary("rotary", 0)
-    )
-    if config.flag("emb_layer_norm_before"):
-        tables.append(norm("layer_norm", hidden))
+    hidden = config.integer("hidden_size")
     first, attention, second, mlp = pre_norm_layer(config, hidden)
     rotary = _rotary(attention, 2 * hidden) if kind == "rotary" else attention
+    parts = (
+        Block("embedding", _esm_tables(config, hidden, kind == "rotary")),
+        stack(config, (first, rotary, second, mlp)),
+        Block("norm", (norm("emb_layer_norm_after", hidden),)),
+        *on_top(config, _esm_tops(config, hidden)),
+    )
+    return encoder(config, hidden, parts)
+
+
+def _esm_tables(config: Config, hidden: int, rotary: bool) -> Children:
+    rows, limit = config.rows("vocab_size"), config.rows("max_position_embeddings")
+    table = Embedding("word_embeddings", rows, hidden, Split.TENSOR, input=True)
+    places = Rotary("rotary", 0) if rotary else Embedding("position_embeddings", limit, hidden)
+    before = (norm("layer_norm", hidden),) if config.flag("emb_layer_norm_before") else ()
+    return table, places, *before
+
+
+def _esm_tops(config: Config, hidden: int) -> Mapping[str, Children]:
+    """The language head, and the regression of contacts on all attention maps."""
+    rows = config.rows("vocab_size")
     lm = Block(
         "head",
         (
@@ -144,17 +156,7 @@ def esm(config: Config) -> Network:
             ),
         ),
     )
-    tops: Mapping[str, Children] = {
-        "ForMaskedLM": (contact, lm),
-        "Model": (pooler(hidden), contact),
-    }
-    parts = (
-        Block("embedding", tuple(tables)),
-        stack(config, (first, rotary, second, mlp)),
-        Block("norm", (norm("emb_layer_norm_after", hidden),)),
-        *on_top(config, tops),
-    )
-    return encoder(config, hidden, parts)
+    return {"ForMaskedLM": (contact, lm), "Model": (pooler(hidden), contact)}
 
 
 FAMILIES = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from service.core.architecture.families.bert import generator_head, widening
 from service.core.architecture.families.config import Config, ConfigError
 from service.core.architecture.families.decoder import Children, dropped, layer
 from service.core.architecture.families.encoder import (
@@ -16,13 +17,11 @@ from service.core.architecture.families.encoder import (
     embeddings,
     encoder,
     encoder_layer,
-    norm,
     on_top,
 )
 from service.core.architecture.families.trunk import labels, probability, read, refuse
 from service.core.architecture.network import Network
 from service.core.architecture.operators import (
-    Activation,
     Attention,
     Convolution,
     Linear,
@@ -88,23 +87,9 @@ def convbert(config: Config) -> Network:
         second,
         repeat=config.layers("num_hidden_layers"),
     )
-    project: Children = ()
-    if width != hidden:
-        project = (Block("projection", (Linear("embeddings_project", width, hidden, True),)),)
-    tied = config.flag("tie_word_embeddings")
-    rows = config.rows("vocab_size")
-    generator = Block(
-        "head",
-        (
-            Linear("dense", hidden, width, True),
-            Activation("act", width, "gelu"),
-            norm("LayerNorm", width),
-            Linear("generator_lm_head", width, rows, True, "column", tied=tied, head=True),
-        ),
-    )
     dense = Linear("dense", hidden, hidden, True)
     tops: Mapping[str, Children] = {
-        "ForMaskedLM": (generator,),
+        "ForMaskedLM": (generator_head(config, hidden, width),),
         "Model": (),
         "ForSequenceClassification": (
             Block("head", (dense, Linear("out_proj", hidden, labels(config), True))),
@@ -112,8 +97,8 @@ def convbert(config: Config) -> Network:
         "ForTokenClassification": (classifier(hidden, labels(config)),),
         "ForQuestionAnswering": (classifier(hidden, labels(config), "qa_outputs"),),
     }
-    parts = (embeddings(config, width), *project, layers, *on_top(config, tops))
-    return encoder(config, hidden, parts)
+    start = (embeddings(config, width), *widening(hidden, width))
+    return encoder(config, hidden, (*start, layers, *on_top(config, tops)))
 
 
 def _grouped(config: Config, mlp: Block | Operator, groups: int) -> Block:

@@ -17,6 +17,7 @@ from service.core.architecture.families.decoder import (
     dropped,
     plain_mlp,
 )
+from service.core.architecture.families.opt import OFFSET, fairseq_shape
 from service.core.architecture.families.trunk import (
     causal_lm,
     head_width,
@@ -61,24 +62,7 @@ MUSICGEN = {
     "dropout": 0.1,
     "num_codebooks": 4,
 }
-OFFSET = 2
-"""Rows of the position table in front of the first position, as in fairseq."""
 NOTHING = fixed(0.0)
-
-
-def _shape(hidden: int, heads: int, width: int, bias: bool, dropout: float) -> AttentionShape:
-    names = ("q_proj", "k_proj", "v_proj", "out_proj")
-    return AttentionShape(
-        hidden,
-        heads,
-        heads,
-        width,
-        bias=bias,
-        output_bias=bias,
-        rotary=False,
-        residual_dropout=dropout,
-        names=names,
-    )
 
 
 def _layer(shape: AttentionShape, cross: AttentionShape, mlp: Block, before: bool) -> Children:
@@ -99,7 +83,7 @@ def trocr(config: Config) -> Network:
     hidden, heads = config.integer("d_model"), config.integer("decoder_attention_heads")
     dropout = probability(config, "dropout")
     width = head_width(config, hidden, heads, "decoder_attention_heads")
-    shape = _shape(hidden, heads, width, True, dropout)
+    shape = fairseq_shape(hidden, heads, width, True, 0.0, dropout)
     cross = replace(shape, key_inputs=config.optional("cross_attention_hidden_size", 1) or hidden)
     inner, activation = config.integer("decoder_ffn_dim"), config.text("activation_function")
     mlp = plain_mlp(hidden, inner, activation, True, ("fc1", "fc2"), dropout)
@@ -123,7 +107,7 @@ def musicgen(config: Config) -> Network:
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     books, rows = config.integer("num_codebooks", 1, 1000), config.rows("vocab_size")
     dropout = probability(config, "dropout")
-    shape = _shape(hidden, heads, head_width(config, hidden, heads), False, dropout)
+    shape = fairseq_shape(hidden, heads, head_width(config, hidden, heads), False, 0.0, dropout)
     inner, activation = config.integer("ffn_dim"), config.text("activation_function")
     mlp = plain_mlp(hidden, inner, activation, False, ("fc1", "fc2"), dropout)
     layer = _layer(shape, replace(shape, key_inputs=hidden), mlp, before=True)

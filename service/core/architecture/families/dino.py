@@ -119,14 +119,9 @@ def dinov2_with_registers(config: Config) -> Network:
     return image_model(config, placed(parts, fixed(count + 1 + registers)), tops, "Model")
 
 
-def dinov3_vit(config: Config) -> Network:
-    """DINOv3ViTModel: rotary positions, registers, scales."""
-    config = read(config, DINOV3)
-    hidden, count = config.integer("hidden_size"), patches(config)
-    heads, registers = (
-        config.integer("num_attention_heads"),
-        config.integer("num_register_tokens", 0),
-    )
+def _dinov3_attention(config: Config, hidden: int) -> Block:
+    """Each of the three products has a bias or none, as the configuration says."""
+    heads = config.integer("num_attention_heads")
     shape = AttentionShape(
         hidden,
         heads,
@@ -144,14 +139,19 @@ def dinov3_vit(config: Config) -> Network:
         else child
         for child in block.children
     )
-    inner, act, bias = (
+    return replace(block, children=children)
+
+
+def dinov3_vit(config: Config) -> Network:
+    """DINOv3ViTModel: rotary positions, registers, scales."""
+    config = read(config, DINOV3)
+    hidden, count = config.integer("hidden_size"), patches(config)
+    registers, inner = (
+        config.integer("num_register_tokens", 0),
         config.integer("intermediate_size"),
-        config.text("hidden_act"),
-        config.flag("mlp_bias"),
     )
-    mlp = plain_mlp(hidden, inner, act, bias)
-    if config.flag("use_gated_mlp"):
-        mlp = gated_mlp(hidden, inner, act, bias)
+    make = gated_mlp if config.flag("use_gated_mlp") else plain_mlp
+    mlp = make(hidden, inner, config.text("hidden_act"), config.flag("mlp_bias"))
     scales = tuple(Parameter(f"layer_scale{i}", (hidden,)) for i in (1, 2))
     free = (
         Parameter("cls_token", (1, 1, hidden)),
@@ -162,7 +162,7 @@ def dinov3_vit(config: Config) -> Network:
     parts = (
         Block("embedding", (seen, *free)),
         layer(
-            norm("norm1", hidden), replace(block, children=children), scales[0],
+            norm("norm1", hidden), _dinov3_attention(config, hidden), scales[0],
             norm("norm2", hidden), mlp, scales[1],
             repeat=config.layers("num_hidden_layers"),
         ),

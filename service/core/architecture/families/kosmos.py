@@ -10,7 +10,6 @@ from dataclasses import replace
 from service.core.architecture.families.clip import CLIP_VISION, clip_vision
 from service.core.architecture.families.config import Config
 from service.core.architecture.families.decoder import (
-    AttentionShape,
     Children,
     attention,
     head,
@@ -19,6 +18,7 @@ from service.core.architecture.families.decoder import (
 )
 from service.core.architecture.families.encoder import encoder, norm, on_top
 from service.core.architecture.families.multimodal import crossed
+from service.core.architecture.families.opt import fairseq_shape
 from service.core.architecture.families.trunk import head_width, probability, read, refuse, ties
 from service.core.architecture.network import Network
 from service.core.architecture.operators import (
@@ -83,18 +83,8 @@ def kosmos2(config: Config) -> Network:
 def _kosmos_text(config: Config) -> Children:
     hidden, heads = config.integer("embed_dim"), config.integer("attention_heads")
     inner, dropout = config.integer("ffn_dim"), probability(config, "dropout")
-    shape = AttentionShape(
-        hidden,
-        heads,
-        heads,
-        hidden // heads,
-        bias=True,
-        output_bias=True,
-        rotary=False,
-        dropout=probability(config, "attention_dropout"),
-        residual_dropout=dropout,
-        names=("q_proj", "k_proj", "v_proj", "out_proj"),
-    )
+    masked = probability(config, "attention_dropout")
+    shape = fairseq_shape(hidden, heads, hidden // heads, True, masked, dropout)
     own = _after(attention(shape), Attention, norm("inner_attn_ln", hidden))
     act = config.text("activation_function")
     mlp = plain_mlp(hidden, inner, act, names=("fc1", "fc2"), dropout=dropout)

@@ -63,9 +63,10 @@ OFFSET = 2
 """Rows of the position tables in front of the first position, as in fairseq."""
 
 
-def _shape(
+def fairseq_shape(
     hidden: int, heads: int, width: int, bias: bool, attention: float, residual: float
 ) -> AttentionShape:
+    """Full multi-head attention with the names and the biases of fairseq's."""
     return AttentionShape(
         hidden,
         heads,
@@ -97,7 +98,9 @@ def opt(config: Config) -> Network:
     bias, affine = config.flag("enable_bias"), config.flag("layer_norm_elementwise_affine")
     first, dropout = config.flag("do_layer_norm_before"), probability(config, "dropout")
     attention = probability(config, "attention_dropout")
-    shape = _shape(hidden, heads, head_width(config, hidden, heads), bias, attention, dropout)
+    shape = fairseq_shape(
+        hidden, heads, head_width(config, hidden, heads), bias, attention, dropout
+    )
     activation, inner = config.text("activation_function"), config.integer("ffn_dim")
     norm = Norm("final_layer_norm", hidden, "layer", affine, affine)
     width = config.optional("word_embed_proj_dim", 1) or hidden
@@ -137,7 +140,7 @@ def xglm(config: Config) -> Network:
     activation, inner = config.text("activation_function"), config.integer("ffn_dim")
     return dense(
         config,
-        _shape(hidden, heads, width, True, attention, dropout),
+        fairseq_shape(hidden, heads, width, True, attention, dropout),
         plain_mlp(hidden, inner, activation, True, ("fc1", "fc2"), dropout),
         arrange=_before,
         norm=Norm("layer_norm", hidden, "layer", bias=True),
@@ -156,7 +159,7 @@ def biogpt(config: Config) -> Network:
     width, inner = head_width(config, hidden, heads), config.integer("intermediate_size")
     return dense(
         config,
-        _shape(hidden, heads, width, True, attention, dropout),
+        fairseq_shape(hidden, heads, width, True, attention, dropout),
         plain_mlp(hidden, inner, config.text("hidden_act"), True, ("fc1", "fc2"), dropout),
         arrange=_before,
         norm=Norm("layer_norm", hidden, "layer", bias=True),

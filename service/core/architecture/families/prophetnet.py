@@ -74,6 +74,32 @@ def _prophet_mlp(config: Config, tower: str) -> Block:
     )
 
 
+def _listening(config: Config, hidden: int) -> Block:
+    return layer(
+        attention(_prophet_shape(config, "encoder")),
+        norm("self_attn_layer_norm", hidden),
+        _prophet_mlp(config, "encoder"),
+        norm("feed_forward_layer_norm", hidden),
+        repeat=config.layers("num_encoder_layers"),
+    )
+
+
+def _speaking(config: Config, hidden: int) -> Block:
+    shape = _prophet_shape(config, "decoder")
+    buckets = config.rows("num_buckets") * shape.heads
+    relative = Linear("relative_pos_embeddings", hidden, buckets, True)
+    crossed = replace(shape, causal=False, keys=TOKENS, key_inputs=hidden)
+    return layer(
+        attention(replace(shape, extra=(relative,))),
+        norm("self_attn_layer_norm", hidden),
+        replace(attention(crossed), name="cross_attention"),
+        norm("cross_attn_layer_norm", hidden),
+        _prophet_mlp(config, "decoder"),
+        norm("feed_forward_layer_norm", hidden),
+        repeat=config.layers("num_decoder_layers"),
+    )
+
+
 def prophetnet(config: Config) -> Network:
     """ProphetNetForConditionalGeneration: the decoder predicts the next `ngram` tokens at once."""
     config = read(config, PROPHETNET | {"add_cross_attention": True})
@@ -89,34 +115,14 @@ def prophetnet(config: Config) -> Network:
     limit = config.rows("max_position_embeddings")
     places = Embedding("position_embeddings", limit, hidden)
     normed = norm("embeddings_layer_norm", hidden)
-    listening = layer(
-        attention(_prophet_shape(config, "encoder")),
-        norm("self_attn_layer_norm", hidden),
-        _prophet_mlp(config, "encoder"),
-        norm("feed_forward_layer_norm", hidden),
-        repeat=config.layers("num_encoder_layers"),
-    )
-    shape = _prophet_shape(config, "decoder")
-    buckets = config.rows("num_buckets") * shape.heads
-    relative = Linear("relative_pos_embeddings", hidden, buckets, True)
-    crossed = replace(shape, causal=False, keys=TOKENS, key_inputs=hidden)
-    speaking = layer(
-        attention(replace(shape, extra=(relative,))),
-        norm("self_attn_layer_norm", hidden),
-        replace(attention(crossed), name="cross_attention"),
-        norm("cross_attn_layer_norm", hidden),
-        _prophet_mlp(config, "decoder"),
-        norm("feed_forward_layer_norm", hidden),
-        repeat=config.layers("num_decoder_layers"),
-    )
     # The main stream and one stream for each predicted token pass through the decoder together.
     streams = Stream(0.0, 1.0 + ngram)
     ahead = Parameter("ngram_embeddings", (ngram, hidden))
     parts: Children = (
         Block("embedding", (shared, heard, places, normed, *dropout)),
-        listening,
+        _listening(config, hidden),
         Block("decoder_embedding", (spoken, places, ahead, normed, *dropout)),
-        replace(speaking, stream=streams),
+        replace(_speaking(config, hidden), stream=streams),
     )
     top = head(hidden, rows, config.flag("tie_word_embeddings"))
     tops: dict[str, Children] = {

@@ -48,12 +48,10 @@ XLM = {
 }
 
 
-def xlnet(config: Config) -> Network:
-    """XLNetLMHeadModel: attention with relative positions and segments (Transformer-XL's)."""
-    names = {"n_token": "vocab_size", "hidden_size": "d_model"}
-    config = read(config, XLNET, names | {"num_hidden_layers": "n_layer"})
-    hidden, heads = config.integer("d_model"), config.integer("n_head")
-    width, dropout = head_width(config, hidden, heads, "n_head"), probability(config, "dropout")
+def _relative(config: Config, hidden: int, dropout: float) -> AttentionShape:
+    """Attention with a product of relative positions, and biases for heads and segments."""
+    heads = config.integer("n_head")
+    width = head_width(config, hidden, heads, "n_head")
     if (config.optional("d_head", 1) or width) != width:
         raise refuse(config, "d_head", "d_model / n_head")
     free: Children = (
@@ -61,7 +59,7 @@ def xlnet(config: Config) -> Network:
         *(Parameter(f"r_{kind}_bias", (heads, width), Split.TENSOR) for kind in "rsw"),
         Parameter("seg_embed", (2, heads, width), Split.TENSOR),
     )
-    shape = AttentionShape(
+    return AttentionShape(
         hidden,
         heads,
         heads,
@@ -73,6 +71,13 @@ def xlnet(config: Config) -> Network:
         names=("q", "k", "v", "o"),
         extra=free,
     )
+
+
+def xlnet(config: Config) -> Network:
+    """XLNetLMHeadModel: attention with relative positions and segments (Transformer-XL's)."""
+    names = {"n_token": "vocab_size", "hidden_size": "d_model"}
+    config = read(config, XLNET, names | {"num_hidden_layers": "n_layer"})
+    hidden, dropout = config.integer("d_model"), probability(config, "dropout")
     mlp = plain_mlp(
         hidden,
         config.integer("d_inner"),
@@ -82,7 +87,7 @@ def xlnet(config: Config) -> Network:
         inner_dropout=dropout,
     )
     layers = layer(
-        attention(shape),
+        attention(_relative(config, hidden, dropout)),
         norm("layer_norm", hidden),
         mlp,
         norm("ff_layer_norm", hidden),
