@@ -51,7 +51,7 @@ peers: .venv/peers/llm_analysis/stamp .venv/peers/accelerate/stamp
 
 # Fits every coefficient anew on the measured runs and prints how well each fit holds.
 calibrate: .venv/test.stamp
-	for fit in energy memory throughput serving; do \
+	for fit in energy memory throughput serving serving_encoders; do \
 		$(BIN)/python -m service.calibration.$$fit || exit 1; done
 
 # Judges every fit on rows that it had not seen; takes some minutes.

@@ -43,8 +43,8 @@ MEANINGS = {
     "lifetime-unknown": "The law gives no loss, so no size for a lifetime of serving",
     "lifetime-unserved": "No node of these devices trains and serves such sizes",
     "limited-by-capacity": "The devices hold no larger model: the budget is not used up",
-    "encoder-not-measured": "Serving was measured for models that generate: an encoder's pass is "
-    "that of prompts as long",
+    "encoder-not-measured": "Encoders were measured under another engine or in other formats: a "
+    "pass is that of prompts as long",
     "encoder-not-scaled": "No scaling law speaks of an encoder: no half and quarter of its size",
     "no-smaller-relative": "The catalog holds no smaller model of this line",
     "not-asked": "A section needs something that the request leaves out; the message names it",

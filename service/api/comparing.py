@@ -38,8 +38,8 @@ from service.core.alternatives import (
     compare,
 )
 from service.core.architecture.network import Network
-from service.core.candidates import Candidate, Need
-from service.core.serving import ServingJob
+from service.core.candidates import Candidate, Need, Option
+from service.core.serving import ServingJob, encoding
 from service.core.serving.fleet import Target, Traffic
 
 INNER = "/request"
@@ -212,7 +212,7 @@ def _explain(compared: Comparison, ledger: Ledger) -> None:
     levels = {fleet.at_peak.level for one in compared.options for fleet in one.fleets}
     for level in sorted(levels - {"pair"}):
         ledger.warn(f"serving-not-calibrated-{level}", mapping.LEVELS[level])
-    if not compared.options[0].generates:
+    if any(not _pass_measured(one) for one in compared.options):
         ledger.warn("encoder-not-measured", encoders.NOT_MEASURED)
     if compared.experiment is None:
         message = (
@@ -223,6 +223,11 @@ def _explain(compared: Comparison, ledger: Ledger) -> None:
     if not any(one.quality.measured_on_task for one in compared.options[1:]):
         message = "no alternative was measured on this task at this size: measure before deciding"
         ledger.warn("quality-not-measured", message)
+
+
+def _pass_measured(option: Option) -> bool:
+    candidate = option.candidate
+    return option.generates or encoding.measured(candidate.engine, candidate.weights)
 
 
 def _sizes(

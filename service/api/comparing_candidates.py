@@ -32,15 +32,15 @@ _TRANSFORMERS = ("int8", "nf4")
 def usual_formats(engine: str, accelerator: Accelerator, generates: bool = True) -> tuple[str, ...]:
     """Formats that the engine reads and the device multiplies, the widest first.
 
-    Four bits save reading, of which an encoder does little: they are for models that generate.
+    Four bits save reading, of which an encoder does little: it was measured in 16 bits and int8.
     """
+    if not generates and engine != "llama.cpp":
+        return ("bf16", "int8")
     if engine == "llama.cpp":
         return _LLAMA_CPP
     if engine == "transformers":
         return ("bf16", *_TRANSFORMERS)
     eight = "fp8" if "fp8" in accelerator.peak_flops else "int8"
-    if not generates:
-        return ("bf16", eight)
     four = ("nvfp4",) if "fp4" in accelerator.peak_flops else ()
     return ("bf16", eight, *four, "awq-int4-g128")
 

@@ -22,9 +22,16 @@ _COLUMNS = tuple(field.name for field in fields(BacktestRow) if field.name != "c
 
 def run() -> list[BacktestRow]:
     """Every row of every fit."""
-    from service.calibration import energy, memory, serving, serving_memory, throughput
+    from service.calibration import (
+        energy,
+        memory,
+        serving,
+        serving_encoders,
+        serving_memory,
+        throughput,
+    )
 
-    modules = (memory, throughput, energy, serving, serving_memory)
+    modules = (memory, throughput, energy, serving, serving_memory, serving_encoders)
     return [row for module in modules for row in module.backtest()]
 
 

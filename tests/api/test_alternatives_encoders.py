@@ -94,6 +94,15 @@ def test_a_smaller_encoder_is_faster_and_cleaner_but_one_that_shares_layers_hard
     assert student["kgco2e_per_month"]["value"] < base["kgco2e_per_month"]["value"]
 
 
+def test_under_the_engine_that_was_measured_nothing_warns_of_it(client: httpx.Client) -> None:
+    trt = {"kind": "inference", "engine": "tensorrt-llm"}
+    found = ask(client, request=IN_USE | {"workload": trt})
+    codes = {warning["code"] for warning in found["warnings"]}
+    assert not {"encoder-not-measured", "serving-not-calibrated-engine"} & codes
+    assert {option["weights"] for option in found["options"]} == {"bf16", "int8"}
+    assert {fleet["calibration"] for o in found["options"] for fleet in o["fleets"]} == {"pair"}
+
+
 def test_another_task_is_to_be_measured(client: httpx.Client) -> None:
     found = ask(client, task="retrieval")
     assert not named(found, "distilbert bf16")["quality"]["measured_on_task"]

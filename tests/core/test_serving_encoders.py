@@ -73,6 +73,21 @@ def test_layers_that_share_their_weights_take_their_time_each() -> None:
     assert ratio == pytest.approx(1.0, abs=0.15)
 
 
+def test_under_the_engine_that_was_measured_the_pass_is_that_of_its_rows() -> None:
+    """NVIDIA's table: BERT-large, A100 of 40 GB, 32 inputs of 128 tokens in 12.89 ms."""
+    machine, large = reference.accelerator("a100-sxm4-40gb"), reference.network("bert-large")
+    found = encoding.estimate(large, machine, job(128.0, 32.0, "tensorrt-llm"))
+    assert found.level == "pair"
+    assert found.first_token_seconds.low < 12.89e-3 < found.first_token_seconds.high
+    assert found.first_token_seconds.value == pytest.approx(12.89e-3, rel=0.1)
+    elsewhere = encoding.estimate(large, H100, job(128.0, 32.0, "tensorrt-llm"))
+    assert elsewhere.level == "engine"
+    wide, narrow = elsewhere.first_token_seconds, found.first_token_seconds
+    assert wide.high / wide.low > narrow.high / narrow.low
+    assert not encoding.measured("vllm", "bf16")
+    assert not encoding.measured("tensorrt-llm", "fp8")
+
+
 def test_a_fleet_of_encoders_meets_its_limit_at_the_upper_end() -> None:
     traffic = Traffic(20_000.0)
     for limit, fits in ((0.1, True), (1e-4, False)):
