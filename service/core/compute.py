@@ -46,12 +46,6 @@ class Pairs:
             flops = flops + 2.0 * per_pair * windowed_pairs(sequence_length, 0.5 * window)
         return flops
 
-    def unmasked(self, sequence_length: Number) -> Number:
-        """Forward FLOPs of one sample if each query met each key."""
-        per_pair = sum(per_pair for _, per_pair in (*self.windowed, *self.around))
-        square = per_pair * sequence_length**2
-        return self.causal.at(sequence_length) + self.full.at(sequence_length) + square
-
 
 def windowed_pairs(sequence_length: Number, window: Number) -> Number:
     """Causal pairs within the window: `s w - w^2 / 2` with `w <= s`."""
@@ -80,19 +74,6 @@ class ComputeTable:
         """Forward FLOPs of one sample without attention's."""
         s = sequence_length
         return self.dense.at(s) + self.expert.at(s) + self.head.at(s) + self.scan.at(s)
-
-    def forward_unmasked(self, sequence_length: Number) -> Number:
-        """Forward FLOPs of one sample in the convention that counts each query with each key.
-
-        FLOP counters of frameworks and most published "6 N D + 12 L h s" figures count so.
-        """
-        return self.products(sequence_length) + self.attention.unmasked(sequence_length)
-
-    def backward_unmasked(self, sequence_length: Number, flash: bool = True) -> Number:
-        """Backward FLOPs in the same convention, nothing frozen; 2 times without a flash kernel."""
-        attention = self.attention.unmasked(sequence_length)
-        passes = FLASH_BACKWARD if flash else 2.0
-        return 2.0 * self.products(sequence_length) + passes * attention
 
     def training(self, sequence_length: Number) -> Number:
         """Forward and backward FLOPs of one sample, without any recomputation."""

@@ -70,15 +70,6 @@ def lifetime_flops(
     )
 
 
-def lifetime_of_model(
-    parameters: Number, inference_tokens: Number, law: str | Law = DEFAULT_LAW
-) -> Lifetime:
-    """The same for the quality that a model of this size has when trained compute-optimally."""
-    form = find_law(law).additive
-    loss = form.frontier_loss(form.flops_for_parameters(parameters))
-    return lifetime_flops(loss, inference_tokens, law)
-
-
 def lifetime_spend(
     loss: Number,
     inference_tokens: Number,

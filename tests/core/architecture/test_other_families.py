@@ -93,7 +93,6 @@ def test_local_attention_costs_less_than_full_and_the_same_on_short_texts() -> N
     assert local.products(8192) == full.products(8192)
     assert local.attention.at(8192) < 0.4 * full.attention.at(8192)
     assert local.attention.at(32) == full.attention.at(32)
-    assert local.forward_unmasked(8192) == full.forward_unmasked(8192)
 
 
 def test_whisper_listens_to_thirty_seconds_however_short_its_answer() -> None:

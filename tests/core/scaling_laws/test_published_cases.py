@@ -12,9 +12,9 @@ from service.core.scaling_laws.hyperparameters import (
     learning_rate,
     optimal_model_scale,
 )
-from service.core.scaling_laws.lifetime import lifetime_of_model
 from service.core.scaling_laws.mixtures import CLARK, abnar_loss, clark_loss
 from service.core.scaling_laws.repeated import effective_tokens, repeated_loss
+from tests.core.scaling_laws.sardana import lifetime_of_model
 
 CASES = json.loads((Path(__file__).parent / "data" / "scaling_law_cases.json").read_text())
 TABLE_SIZES = {2e11: 1.75e11, 5e11: 5.2e11, 7e10: 6.7e10, 3e11: 2.8e11}

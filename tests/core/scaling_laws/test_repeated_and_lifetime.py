@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.scaling_laws import find_law, training_flops
-from service.core.scaling_laws.lifetime import lifetime_flops, lifetime_of_model, lifetime_spend
+from service.core.scaling_laws.lifetime import lifetime_flops, lifetime_spend
 from service.core.scaling_laws.repeated import (
     effective_parameters,
     effective_tokens,
     repeated_loss,
     repeated_optimum,
 )
+from tests.core.scaling_laws.sardana import lifetime_of_model
 
 
 @pytest.mark.parametrize("flops", [1e20, 9.3e21, 1e24])
@@ -83,7 +84,7 @@ def test_the_lifetime_optimum_is_the_least_of_a_fine_grid(flops, demand, law):
 
 
 def test_without_demand_the_lifetime_optimum_is_the_compute_optimal_model():
-    found = lifetime_of_model(13e9, 0.0)
+    found = lifetime_of_model(13e9, 0.0, "default")
     assert found.parameters == pytest.approx(13e9, rel=1e-6)
     assert found.saving == pytest.approx(0.0, abs=1e-9)
 
