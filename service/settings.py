@@ -12,7 +12,8 @@ from typing import Any
 PREFIX = "MODEL_SIZING_"
 ROLES = ("read", "write", "admin")
 _WEAK = frozenset(("secret", "password", "changeme", "change-me", "default", "admin", "token"))
-_SHORTEST_SECRET = 16
+_SHORTEST_SECRET, _FEWEST = 16, 6
+"""Characters of a secret, and different ones among them, that are not too few."""
 
 
 class SettingsError(ValueError):
@@ -75,8 +76,8 @@ class Settings:
             )
         if any(key.weak for key in self.api_keys):
             raise SettingsError(
-                f"{PREFIX}API_KEYS holds a secret that is a placeholder or shorter than "
-                f"{_SHORTEST_SECRET} characters: choose a long random one"
+                f"{PREFIX}API_KEYS holds a secret that is a placeholder, or has fewer than "
+                f"{_SHORTEST_SECRET} characters or {_FEWEST} different ones: choose a random one"
             )
         return self
 
@@ -142,7 +143,9 @@ def _key(pair: str) -> ApiKey:
             f"{PREFIX}API_KEYS must be role:secret pairs with a comma between; "
             f"roles are {', '.join(ROLES)}"
         )
-    weak = len(secret) < _SHORTEST_SECRET or secret.lower() in _WEAK
+    if not secret:
+        raise SettingsError(f"{PREFIX}API_KEYS holds a pair without a secret")
+    weak = len(secret) < _SHORTEST_SECRET or len(set(secret)) < _FEWEST or secret.lower() in _WEAK
     return ApiKey(role, digest(secret), weak)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.catalog.errors import StoreUnavailable
+from service.catalog.errors import StoreUnavailable, UnusableUrl
 
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 30
@@ -26,7 +26,7 @@ LOCK_SECONDS = 20
 
 def engine(url: str, connections: int = 16) -> Engine:
     """An engine for the URL with at most so many connections; nothing is opened yet."""
-    parsed = _with_driver(make_url(url))
+    parsed = _read(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed)
     return create_engine(
@@ -44,11 +44,22 @@ def engine(url: str, connections: int = 16) -> Engine:
     )
 
 
+def _read(url: str) -> URL:
+    """The URL with a driver. Raises UnusableUrl, which does not repeat what may hold a secret."""
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        raise UnusableUrl(
+            "the database's URL cannot be read: use sqlite:/// or postgresql://"
+        ) from None
+    return _with_driver(parsed)
+
+
 def _with_driver(url: URL) -> URL:
     if url.drivername in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ValueError(f"{url.drivername} is not supported: use sqlite:/// or postgresql://")
+        raise UnusableUrl(f"{url.drivername} is not supported: use sqlite:/// or postgresql://")
     return url
 
 

@@ -73,6 +73,10 @@ class VersionConflict(CatalogError):
         self.current = current
 
 
+class UnusableUrl(ValueError):
+    """No database can stand under the URL that the settings give."""
+
+
 class StoreUnavailable(CatalogError):
     """The database is away, locked, read-only or full. Reading goes on from the snapshot."""
 

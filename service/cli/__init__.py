@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from service import __version__, settings
+from service.catalog.errors import UnusableUrl
 from service.cli import asking, facts, fitting, measuring, running
 
 Verb = Callable[[settings.Settings, argparse.Namespace], int]
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (settings.SettingsError, OSError) as error:
+    except (settings.SettingsError, UnusableUrl, OSError) as error:
         print(f"model-sizing: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

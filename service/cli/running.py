@@ -11,14 +11,13 @@ from service import settings
 
 def serve(found: settings.Settings, _: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    import uvicorn
-
     from service.api.app import create_app
     from service.api.logs import configure
+    from service.cli import draining
     from service.web import pages
 
     configure(found.log_level)
-    uvicorn.run(
+    return draining.serve(
         pages.install(create_app(found)),
         host=found.host,
         port=found.port,
@@ -27,7 +26,6 @@ def serve(found: settings.Settings, _: argparse.Namespace) -> int:
         server_header=False,
         timeout_graceful_shutdown=found.shutdown_seconds,
     )
-    return 0
 
 
 def migrate(found: settings.Settings, _: argparse.Namespace) -> int:

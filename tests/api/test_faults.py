@@ -140,8 +140,8 @@ def at_migration(store: Store, version: str) -> str:
 
 
 def started(tmp_path: Path, **settings: str) -> subprocess.Popen[bytes]:
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'catalog.db'}"} | settings
     environment = {f"MODEL_SIZING_{name}": value for name, value in settings.items()}
-    environment["MODEL_SIZING_DATABASE_URL"] = f"sqlite:///{tmp_path / 'catalog.db'}"
     return subprocess.Popen(
         [sys.executable, "-m", "service"],
         env=environment,
@@ -155,7 +155,10 @@ def started(tmp_path: Path, **settings: str) -> subprocess.Popen[bytes]:
     [
         ({"HOST": "0.0.0.0"}, "API_KEYS"),
         ({"HOST": "0.0.0.0", "API_KEYS": "write:secret"}, "placeholder"),
-        ({"HOST": "0.0.0.0", "API_KEYS": "write:"}, "placeholder"),
+        ({"HOST": "0.0.0.0", "API_KEYS": "write:" + 40 * "a"}, "placeholder"),
+        ({"API_KEYS": "write:"}, "without a secret"),
+        ({"DATABASE_URL": "abcdefghijklmnopqrstuvwxyz"}, "cannot be read"),
+        ({"DATABASE_URL": "mysql://u:abcdefghijklmnopqrstuvwxyz@h/db"}, "mysql is not supported"),
         ({"API_KEYS": "root:abcdefghijklmnopqrstuvwxyz"}, "roles"),
         ({"PORT": "many"}, "PORT"),
         ({"MAX_BODY_BYTES": "1"}, "MAX_BODY_BYTES"),

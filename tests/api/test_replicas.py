@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -161,6 +162,32 @@ def test_slow_clients_hold_nothing_up_and_what_was_begun_outlives_sigterm_under_
         beside, after, exit_status = asyncio.run(held_open(replica))
     assert (beside, after) == (200, [200] * BEGUN)
     assert exit_status in (0, -signal.SIGTERM)
+
+
+async def told_to_stop(replica: Replica) -> list[int]:
+    """Statuses of what is asked on open connections once no more are taken."""
+    message = http("/estimate", QUESTIONS[0])
+    opened = [await asyncio.open_connection("127.0.0.1", replica.port) for _ in range(BEGUN)]
+    for come, out in opened:
+        assert (await exchanged(come, out, message))[0] == 200
+    assert replica.process is not None
+    replica.process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(OSError):
+        while True:
+            _, late = await asyncio.open_connection("127.0.0.1", replica.port)
+            await closed(late)
+            await asyncio.sleep(0.01)
+    asked = [exchanged(come, out, message) for come, out in opened]
+    answers = await asyncio.gather(*asked)
+    for come, out in opened:
+        assert await come.read() == b""
+        await closed(out)
+    return [status for status, _ in answers]
+
+
+def test_what_open_connections_bring_once_it_is_told_to_stop_is_answered(tmp_path: Path) -> None:
+    with replicas(f"sqlite:///{tmp_path / 'catalog.db'}", 1) as (replica,):
+        assert asyncio.run(told_to_stop(replica)) == [200] * BEGUN
 
 
 REQUESTS = 200_000
