@@ -9,7 +9,7 @@ from service.core.layout_choice import work_of_folding
 
 MOST_WORK = 1_800_000
 """Of all points, in layouts evaluated (see `layout_choice.work_of_search`): about 0.2 s."""
-POINT, FLEET = 700, 12_000
+POINT, FLEET = 700, 18_000
 """What a point counts as, beside the search for its layout and its network, and what the search
 for the fleet that carries a load does."""
 FOLDS = 8

@@ -129,8 +129,8 @@ class Grid:
         held = take(self.base, np.repeat(rows, numbers)[:, None])
         base = replace(held, zero_stage=self.stages)
         parts = per_device(table, base, self.question.sequence_length, in_flight(base, index))
-        self.work += _TOGETHER + len(stage)
         peak = np.broadcast_to(parts.peak, (len(stage), len(self.stages)))
+        self.work += _TOGETHER + peak.size
         return np.maximum.reduceat(peak, start)
 
     def seconds(self, names: Names, numbers: Rows, rows: Rows, stages: Rows) -> FloatArray:
