@@ -66,7 +66,9 @@ class CandidateSpec(ApiModel):
     model: ModelSpec
     weights: Name | None = Field(None, description="Weight format; default: as the model in use.")
     how: list[Technique] | None = Field(
-        None, min_length=1, description="How it was made; default: `smaller`."
+        None,
+        min_length=1,
+        description="How it was made; default: `smaller` where it is, else `other`.",
     )
     making_usd: Usd | None = Field(None, description="What it costs to make; default: nothing.")
     making_kgco2e: Kilograms | None = None
@@ -211,9 +213,10 @@ class Alternative(ApiModel):
     kgco2e_over_horizon: float | None = Field(description="With the making; expected.")
     pareto: bool
     dominated_by: list[str] = Field(
-        description="Options that are no dearer, no dirtier, no slower, take no more devices, are "
-        "better in one of these, and of whose quality no less is known: the same model in as many "
-        "bits, or measured on this task where this one was not."
+        description="Options that are no dearer and no dirtier, their making spread over the "
+        "horizon, no slower, take no more devices, are better in one of these, and of whose "
+        "quality no less is known: the same model in as many bits, or measured on this task where "
+        "this one was not."
     )
     quality: QualityEvidence
 

@@ -111,7 +111,7 @@ def _check(body: AlternativesRequest) -> None:
 
 def _network(body: AlternativesRequest, snapshot: Snapshot, ledger: Ledger) -> Network:
     found = models.resolve(snapshot, body.request.model, ledger)
-    if not isinstance(found, Network) or not (found.tokens and found.heads()):
+    if not isinstance(found, Network) or not candidates.served(found):
         detail = (
             "alternatives are compared for models that read tokens, by their architecture: send "
             "catalog, huggingface or safetensors; of images, audio and bare sizes /estimate gives "
@@ -163,6 +163,7 @@ def _need(body: AlternativesRequest, job: ServingJob, around: Surroundings) -> N
         around.place.pue,
         longest_tokens=float(job.longest_tokens or 0.0),
         devices_at_hand=hardware.count if hardware else None,
+        horizon_months=body.horizon_months,
     )
 
 

@@ -62,6 +62,11 @@ def _relative(fact: Fact, network: Network) -> Relative:
     return Relative(fact.name, facts.family, str(facts.released or ""), total, network)
 
 
+def served(network: Network) -> bool:
+    """Whether it reads tokens: it generates others, with or without attention, or encodes them."""
+    return network.tokens and (network.causal or bool(network.heads()))
+
+
 def relatives(snapshot: Snapshot, current: Network, task: str) -> Iterator[Relative]:
     """Every model of the catalog that does what the one in use does: generates text, or encodes.
 
@@ -73,7 +78,7 @@ def relatives(snapshot: Snapshot, current: Network, task: str) -> Iterator[Relat
         except ConfigError:
             continue
         sees = getattr(fact.payload, "modality", "") == "multimodal"
-        alike = network.causal == current.causal and network.tokens and network.heads()
+        alike = network.causal == current.causal and served(network)
         if alike and (sees or task != "vision"):
             yield _relative(fact, network)
 
@@ -138,10 +143,15 @@ def _own(place: int, spec: CandidateSpec, current: Candidate, snapshot: Snapshot
         name=spec.name,
         network=network,
         weights=spec.weights or current.weights,
-        techniques=tuple(spec.how or ("smaller",)),
+        techniques=tuple(spec.how or (_how(network, current),)),
         making_usd=spec.making_usd or 0.0,
         making_kgco2e=spec.making_kgco2e or 0.0,
     )
+
+
+def _how(network: Network, current: Candidate) -> str:
+    counted = parameters.count(network).total
+    return "smaller" if counted < parameters.count(current.network).total else "other"
 
 
 def _beside(

@@ -90,6 +90,8 @@ def _option(
         month[1],
         month[0].times(million) if month[0] else None,
         month[1].times(million) if month[1] else None,
+        month[0] and month[0].value + candidate.making_usd / need.horizon_months,
+        month[1] and month[1].value + candidate.making_kgco2e / need.horizon_months,
         _payback(candidate, month[0], baseline),
         evidence(
             _techniques(candidate), need.task, current.family, float(counted), candidate.findings

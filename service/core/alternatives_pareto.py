@@ -33,13 +33,13 @@ def _dominates(better: Option, worse: Option, in_use: Option) -> bool:
 
 
 def criteria(option: Option) -> tuple[float, float, float, float]:
-    """USD and kgCO2e a month, its pace in seconds, and devices, which are what memory costs."""
-    assert option.usd_per_month is not None
-    assert option.kgco2e_per_month is not None
+    """USD and kgCO2e a month, making included, pace in seconds, and devices: what memory costs."""
+    assert option.usd_with_making is not None
+    assert option.kgco2e_with_making is not None
     assert option.pace is not None
     return (
-        option.usd_per_month.value,
-        option.kgco2e_per_month.value,
+        option.usd_with_making,
+        option.kgco2e_with_making,
         option.pace.value,
         float(option.devices),
     )

@@ -39,8 +39,8 @@ class Experiment:
 
 
 _GAINS: tuple[tuple[Gains, str], ...] = (
-    ("money", "USD a month"),
-    ("carbon", "kgCO2e a month"),
+    ("money", "USD a month, making included"),
+    ("carbon", "kgCO2e a month, making included"),
     ("speed", "seconds"),
     ("memory", "bytes of weights"),
 )

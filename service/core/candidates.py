@@ -60,6 +60,8 @@ class Need:
     longest_tokens: float | None = None
     """Prompt and output of the longest request."""
     devices_at_hand: int | None = None
+    horizon_months: float = 12.0
+    """Over which what an option costs to make is spread."""
 
     @property
     def longest(self) -> float:
@@ -101,6 +103,9 @@ class Option:
     usd_per_million_output_tokens: Interval | None
     """Of an encoder, per million answers."""
     kgco2e_per_million_output_tokens: Interval | None
+    usd_with_making: float | None
+    """A month, the making spread over the horizon; so is the next."""
+    kgco2e_with_making: float | None
     payback_months: float | None
     """Until the saving has paid for the making; infinite where nothing is saved."""
     quality: Quality

@@ -239,6 +239,20 @@ def test_a_candidate_of_ones_own_is_compared(client: httpx.Client) -> None:
     assert option["payback_months"] > 0
 
 
+def test_a_candidate_that_is_no_smaller_is_not_said_to_be(client: httpx.Client) -> None:
+    own = {"name": "larger", "model": {"kind": "catalog", "name": "llama-3.1-405b"}}
+    option = named(ask(client, candidates=[own]), "larger")
+    assert option["how"] == ["other"]
+    assert not option["quality"]["measured_on_task"]
+
+
+def test_a_model_without_attention_is_compared(client: httpx.Client) -> None:
+    mamba = IN_USE | {"model": {"kind": "catalog", "name": "mamba-2.8b"}}
+    found = ask(client, request=mamba)
+    assert found["options"][0]["fit"] == "fits"
+    assert found["experiment"]["usd"] > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [
