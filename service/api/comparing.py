@@ -65,7 +65,8 @@ def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesRespons
     ledger.copy_below(INNER, inner.entries())
     need = _need(body, job, around)
     known = candidates.in_use(body, snapshot, network)
-    name = f"{known.name or 'the model in use'} {job.weights}"
+    listed = isinstance(body.request.model, CatalogModel)
+    name = f"{known.name if listed else 'the model in use'} {job.weights}"
     current = Candidate(
         name, known.family, network, around.accelerator, job.weights, job.cache, job.engine
     )

@@ -46,13 +46,15 @@ def usual_formats(engine: str, accelerator: Accelerator, generates: bool = True)
 
 
 def in_use(body: AlternativesRequest, snapshot: Snapshot, network: Network) -> Relative:
-    """The model in use among its relatives."""
+    """The model in use among its relatives: by its name, or as what has its architecture."""
     spec, total = body.request.model, parameters.count(network).total
     if isinstance(spec, CatalogModel):
         fact, _ = models.catalogued(snapshot, spec.name)
         return _relative(fact, network)
     family = str(spec.config.get("model_type")) if isinstance(spec, HuggingFaceModel) else ""
-    return Relative("", family, "", total, network)
+    unknown = Relative("", family, "", total, network)
+    alike = (one for one in relatives(snapshot, network, "") if one.network == network)
+    return next(alike, unknown)
 
 
 def _relative(fact: Fact, network: Network) -> Relative:
@@ -108,7 +110,7 @@ def alternatives(
         for weights in formats
         if weights != current.weights
     ]
-    found += [_smaller(current, one) for one in below]
+    found += [_smaller(current, known, one) for one in below]
     found += [
         _own(place, spec, current, snapshot) for place, spec in enumerate(body.candidates or ())
     ]
@@ -116,9 +118,9 @@ def alternatives(
     return list({one.name: one for one in found if one.name != current.name}.values())
 
 
-def _smaller(current: Candidate, one: Relative) -> Candidate:
+def _smaller(current: Candidate, known: Relative, one: Relative) -> Candidate:
     made = derived().get(one.name)
-    own = made is not None and made.of == _model(current)
+    own = made is not None and made.of == known.name != ""
     return replace(
         current,
         name=_named(one.name, current.weights),
@@ -175,7 +177,7 @@ def _beside(
             name = _named(_model(current), partner[1])
             yield replace(current, name=name, weights=partner[1])
         else:
-            base = _smaller(current, partner[0])
+            base = _smaller(current, larger[0], partner[0])
             yield replace(base, name=_named(partner[0].name, partner[1]), weights=partner[1])
     if alone:
         tried, names = ", ".join(formats), ", ".join(alone)

@@ -103,6 +103,20 @@ def test_under_the_engine_that_was_measured_nothing_warns_of_it(client: httpx.Cl
     assert {fleet["calibration"] for o in found["options"] for fleet in o["fleets"]} == {"pair"}
 
 
+def test_a_config_that_the_catalog_knows_has_the_evidence_of_its_model(
+    client: httpx.Client, found: dict[str, Any]
+) -> None:
+    facts = client.get("/models/bert-base").json()
+    config = facts["architecture"]["config"]
+    model = {"kind": "huggingface", "config": config}
+    sent = ask(client, request=IN_USE | {"model": model})
+    assert sent["options"][0]["name"] == "the model in use bf16"
+    for ours, theirs in zip(sent["options"][1:], found["options"][1:], strict=True):
+        assert ours["model"] in (theirs["model"], "the model in use")
+        assert ours["quality"] == theirs["quality"]
+        assert ours["usd_per_month"] == theirs["usd_per_month"]
+
+
 def test_another_task_is_to_be_measured(client: httpx.Client) -> None:
     found = ask(client, task="retrieval")
     assert not named(found, "distilbert bf16")["quality"]["measured_on_task"]
