@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -48,11 +49,17 @@ def _locked(connection: Connection) -> Config:
 def check(engine: Engine) -> None:
     """Raise WrongSchema unless the database is at this program's migration."""
     with reading(engine) as connection:
-        found = _current(connection)
+        require(connection)
+
+
+def require(connection: Connection) -> None:
+    """The same within a transaction, so that nothing is written at another migration."""
+    found = _current(connection)
     if found != head():
         raise WrongSchema(found, head())
 
 
+@cache
 def head() -> str:
     """The newest migration that this program ships."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""

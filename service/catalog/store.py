@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from service.catalog.errors import (
     StoreUnavailable,
     UnknownName,
     VersionConflict,
+    WrongSchema,
 )
 from service.catalog.facts import Draft, Fact, now
 from service.catalog.snapshot import Row, Snapshot
@@ -88,10 +90,17 @@ class Store:
         return Health(self._problem, time.monotonic() - self._seen)
 
     def refresh(self) -> Snapshot:
-        """Read what was written since, and return the newest snapshot."""
-        known = self._snapshot or Snapshot.empty()
+        """Read what was written since, and return the newest snapshot.
+
+        At another migration what can be read is read, and `health` says so.
+        """
+        known, problem = self._snapshot or Snapshot.empty(), ""
         try:
             with reading(self._reader) as connection:
+                try:
+                    migrations.require(connection)
+                except WrongSchema as wrong:
+                    problem = str(wrong)
                 newest = connection.execute(select(state.c.revision)).scalar_one()
                 if newest < known.revision:  # the database was put back to an earlier state
                     self._snapshot = None
@@ -99,7 +108,7 @@ class Store:
         except StoreUnavailable as error:
             self._problem = str(error)
             raise
-        return self._adopt(found)
+        return self._adopt(found, problem)
 
     def follow(self) -> None:
         """Start the thread that keeps the snapshot fresh, through faults too."""
@@ -110,14 +119,12 @@ class Store:
     def _follow(self) -> None:
         while not self._stop.wait(self.poll_seconds):
             before = self._problem
-            try:
+            with suppress(CatalogError):
                 self.refresh()
-            except CatalogError as error:
-                if str(error) != before:
-                    logger.warning("catalog: %s", error)
-            else:
-                if before:
-                    logger.info("catalog: the database answers again")
+            if self._problem and self._problem != before:
+                logger.warning("catalog: %s", self._problem)
+            elif before and not self._problem:
+                logger.info("catalog: the database answers again")
 
     def close(self) -> None:
         """Stop following and close every connection."""
@@ -204,6 +211,7 @@ class Store:
         what to write; whatever it raises undoes the transaction.
         """
         with writing(self.engine) as connection:
+            migrations.require(connection)
             query = select(state.c.revision, state.c.recorded_at).with_for_update()
             revision, last = connection.execute(query).one()
             current = self._caught_up(connection)
@@ -223,11 +231,11 @@ class Store:
         found = connection.execute(query.where(facts.c.revision > known.revision))
         return known.extended([Row(*row) for row in found])
 
-    def _adopt(self, snapshot: Snapshot) -> Snapshot:
+    def _adopt(self, snapshot: Snapshot, problem: str = "") -> Snapshot:
         with self._lock:
             if self._snapshot is None or snapshot.revision > self._snapshot.revision:
                 self._snapshot = snapshot
-            self._problem = ""
+            self._problem = problem
             self._seen = time.monotonic()
             return self._snapshot
 

@@ -40,6 +40,12 @@ def write(client: httpx.Client, name: str) -> httpx.Response:
     return client.put(path, json=region() | {"title": name}, headers=bearer(WRITE))
 
 
+def codes(client: httpx.Client) -> list[str]:
+    """Of the warnings that an estimate has now."""
+    answer = client.post("/estimate", json=ASK).json()
+    return [warning["code"] for warning in answer["warnings"]]
+
+
 def let_in(url: str, allowed: bool) -> None:
     """Shut the database to everybody, or open it again."""
     name = url.partition("?")[0].rpartition("/")[2]
@@ -68,7 +74,7 @@ def test_a_database_that_goes_away_and_comes_back_is_said_and_forgiven(
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
             assert refused.json()["type"] == "/problems/catalog-unavailable"
             during = client.post("/estimate", json=ASK).json()
-            assert "catalog-stale" in [warning["code"] for warning in during["warnings"]]
+            assert "catalog-stale" in codes(client)
             assert during["time"] == before["time"]
             assert client.get("/livez").status_code == 200
             let_in(url, True)
@@ -128,6 +134,25 @@ def test_a_database_at_another_migration_is_alive_and_not_ready(database_url: st
         assert "migrat" in unready.json()["detail"]
         at_migration(store, right)
         until(lambda: client.get("/readyz").status_code == 200)
+    store.close()
+
+
+def test_at_another_migration_estimates_go_on_and_say_so_and_nothing_is_written(
+    database_url: str,
+) -> None:
+    store = Store(database_url)
+    store.migrate()
+    store.seed()
+    settings = Settings(database_url=database_url, api_keys=KEYS, snapshot_seconds=0.05)
+    with serving(settings) as where, httpx.Client(base_url=where, timeout=60) as client:
+        right = at_migration(store, "from-the-future")
+        refused = write(client, "aa")
+        assert (refused.status_code, "migrat" in refused.json()["detail"]) == (503, True)
+        assert int(refused.headers["retry-after"]) > 0
+        until(lambda: "catalog-stale" in codes(client))
+        at_migration(store, right)
+        assert write(client, "aa").status_code == 201
+        until(lambda: "catalog-stale" not in codes(client))
     store.close()
 
 
