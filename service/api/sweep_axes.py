@@ -1,10 +1,16 @@
-"""The axes of a sweep: a value put into a request, and the columns of all combinations."""
+"""The axes of a sweep: a value put into a request, the columns and the request of a combination."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
+
+from pydantic import ValidationError
+
+from service.api import validation
+from service.api.requests import EstimateRequest
+from service.catalog.snapshot import Snapshot
 
 
 def placed(body: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
@@ -29,3 +35,15 @@ def axis_columns(axes: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         once = [value for value in values for _ in range(repeat)]
         found[pointer] = once * prod(sizes[:number])
     return found
+
+
+def requested(body: dict[str, Any], snapshot: Snapshot) -> tuple[EstimateRequest, Snapshot]:
+    """One combination as a request, and the catalog as of the day that it asks for.
+
+    Raises ProblemError.
+    """
+    try:
+        request = EstimateRequest.model_validate(body)
+    except ValidationError as error:
+        raise validation.problem(error.errors(include_url=False), body) from None
+    return request, snapshot.as_of(request.as_of) if request.as_of else snapshot

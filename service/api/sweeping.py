@@ -33,7 +33,7 @@ from service.api.resolve.accounting import accounting
 from service.api.resolve.layouts import OverBudget
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.surroundings import surroundings
-from service.api.sweep_axes import axis_columns, placed
+from service.api.sweep_axes import axis_columns, placed, requested
 from service.api.sweep_columns import GETTERS, STANDARD, chosen
 from service.api.sweep_models import SweepRequest, SweepResponse
 from service.api.sweep_work import Work, too_much
@@ -239,12 +239,7 @@ def _validated(body: dict[str, Any], axis: Axis, index: int) -> None:
 
 def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger, work: Work) -> Point | None:
     """One resolved job; None where the combination makes no sense. Raises OverBudget."""
-    try:
-        request = EstimateRequest.model_validate(body)
-    except ValidationError as error:
-        raise validation.problem(error.errors(include_url=False), body) from None
-    if request.as_of:
-        snapshot = snapshot.as_of(request.as_of)
+    request, snapshot = requested(body, snapshot)
     network = models.architecture(snapshot, request.model, ledger)
     if network is None or isinstance(request.workload, InferenceWorkload):
         detail = "a sweep needs a model with an architecture and a training workload"

@@ -6,18 +6,15 @@ import itertools
 from math import isfinite, prod
 from typing import Any
 
-from pydantic import ValidationError
-
-from service.api import estimating_serving, mapping, validation
+from service.api import estimating_serving, mapping
 from service.api.problems import ProblemError, at
 from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
-from service.api.requests import EstimateRequest
 from service.api.resolve import drafts, models
 from service.api.resolve.layouts import OverBudget
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.surroundings import surroundings
-from service.api.sweep_axes import axis_columns, placed
+from service.api.sweep_axes import axis_columns, placed, requested
 from service.api.sweep_columns import SERVED, STANDARD_SERVED, chosen
 from service.api.sweep_models import SweepRequest, SweepResponse
 from service.api.sweep_work import Work, too_much
@@ -64,12 +61,7 @@ def _sections(
 
     Raises OverBudget.
     """
-    try:
-        request = EstimateRequest.model_validate(body)
-    except ValidationError as error:
-        raise validation.problem(error.errors(include_url=False), body) from None
-    if request.as_of:
-        snapshot = snapshot.as_of(request.as_of)
+    request, snapshot = requested(body, snapshot)
     workload = request.workload
     network = models.architecture(snapshot, request.model, ledger)
     generates = network is not None and network.causal and network.tokens

@@ -124,15 +124,15 @@ def test_flash_attention_moves_no_scores_and_eager_writes_them_out() -> None:
 
 
 def test_modules_copy_16_bit_scores_to_fp32_for_their_softmax() -> None:
-    def pair(precision: str, **fields: float) -> float:
+    def pairs(precision: str, **fields: float) -> tuple[float, float]:
         operator = Attention("attention", 1, 1, 16, 16, **fields)
         found = passes(operator, attention="eager", implementation="modules", precision=precision)
-        return found.forward.pair
+        return found.forward.pair, found.backward.pair
 
-    assert pair("bf16") == 16.0 + 10.0
-    assert pair("bf16", softmax_fp32=False) == 16.0
-    assert pair("fp32") == 32.0
-    assert pair("bf16", dropout=0.1) == 26.0 + 5.0
+    assert pairs("bf16") == (16.0 + 10.0, 16.0 + 10.0)
+    assert pairs("bf16", softmax_fp32=False) == (16.0, 16.0)
+    assert pairs("fp32") == (32.0, 32.0)
+    assert pairs("bf16", dropout=0.1) == (26.0 + 5.0, 26.0 + 5.0)
 
 
 @pytest.mark.parametrize(
