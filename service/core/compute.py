@@ -91,7 +91,7 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> ComputeTable:
         operator = leaf.operator
         if isinstance(operator, Attention):
             pairs = attention_flops(leaf).scaled(layers)
-            if operator.window is not None and (operator.causal or _sees_around(leaf)):
+            if operator.window is not None and (operator.causal or sees_around(leaf)):
                 per_pair = operator.pair_flops() * leaf.uses * layers
                 reach = windowed if operator.causal else around
                 reach[operator.window] = reach.get(operator.window, 0.0) + per_pair
@@ -115,7 +115,7 @@ def table(network: Network, pipeline: int = 1, stage: int = 0) -> ComputeTable:
     )
 
 
-def _sees_around(leaf: Placed) -> bool:
+def sees_around(leaf: Placed) -> bool:
     """Whether an attention without a causal mask runs on the token stream alone."""
     return leaf.operator.keys is None and leaf.stream == TOKENS  # type: ignore[attr-defined]
 

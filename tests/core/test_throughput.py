@@ -367,6 +367,18 @@ def test_the_readers_tell_rows_of_every_source() -> None:
     assert len(jobs()) >= 1250
 
 
+@pytest.mark.parametrize("name", ["modernbert-base", "llama-3.1-8b", "gemma-3-1b"])
+def test_a_flash_kernel_takes_what_the_masks_leave_and_three_and_a_half_times_it(name: str) -> None:
+    """Forward, and a backward pass of 2.5 times; without windows a kernel passes over all pairs."""
+    net = network(name)
+    needed = compute.table(net).attention.at(8192.0)
+    flash = throughput.table(net, Kernels(attention="flash")).at(8192.0).attention
+    assert flash == pytest.approx(3.5 * needed)
+    plain = throughput.table(net, Kernels(attention="sdpa")).at(8192.0).attention
+    assert plain == pytest.approx(flash) or name == "modernbert-base"
+    assert plain >= flash * (1.0 - 1e-9)
+
+
 # --- Billed hours ------------------------------------------------------------------------------
 
 SHARES = document()["shares"]

@@ -11,7 +11,7 @@ from service.core.architecture.operators import Attention, Embedding, Linear, Sc
 from service.core.architecture.polynomial import Polynomial
 from service.core.architecture.traffic import NOTHING, Choice, Moved, Passes, moved
 from service.core.architecture.tree import Placed
-from service.core.compute import FLASH_BACKWARD, attention_flops, windowed_pairs
+from service.core.compute import FLASH_BACKWARD, attention_flops, sees_around, windowed_pairs
 from service.core.formats import formats
 from service.core.numeric import Number
 from service.core.parallelism import Kernels
@@ -127,6 +127,9 @@ class _Sum(NamedTuple):
             if part:
                 target[field] = target.get(field, 0.0) + part * times
 
+    def add_windowed(self, window: float, per_pair: float) -> None:
+        self.windowed[window] = self.windowed.get(window, 0.0) + per_pair
+
     def constant(self, field: str, amount: float) -> None:
         self.fixed[field] = self.fixed.get(field, 0.0) + amount
 
@@ -218,13 +221,15 @@ def _add_attention(total: _Sum, leaf: Placed, choice: Choice) -> None:
         passes = 1.0 + FLASH_BACKWARD + again
     passes *= MISALIGNED_HEADS if eager and not _fills(operator.key_dim, choice) else 1.0
     flops = attention_flops(leaf).scaled(passes)
-    if eager or not operator.causal:
+    window, per_pair = operator.window, operator.pair_flops() * leaf.uses * passes
+    if eager:
         total.add("attention", flops)
-    elif operator.window is None:
-        total.add("attention", flops.scaled(0.5))
+    elif window is not None and operator.causal:
+        total.add_windowed(window, per_pair)
+    elif window is not None and kernels.attention == "flash" and sees_around(leaf):
+        total.add_windowed(0.5 * window, 2.0 * per_pair)
     else:
-        per_pair = operator.pair_flops() * leaf.uses * passes
-        total.windowed[operator.window] = total.windowed.get(operator.window, 0.0) + per_pair
+        total.add("attention", flops.scaled(0.5 if operator.causal else 1.0))
 
 
 def _add_traffic(total: _Sum, leaf: Placed, choice: Choice) -> None:
