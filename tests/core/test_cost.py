@@ -32,6 +32,14 @@ def test_fixed_money_is_added_once() -> None:
     assert cost.cost_usd(Interval(10.0, 8.0, 12.0), 2.0, 5.0) == (25.0, 21.0, 29.0)
 
 
+def test_hosting_is_paid_by_the_year_and_a_residual_comes_off_the_purchase() -> None:
+    used, plain = 8_766 * 0.8, cost.owned_usd_per_device_hour(OWNED)
+    hosted = cost.owned_usd_per_device_hour(replace(OWNED, hosting_usd_per_year=1_000.0))
+    assert hosted - plain == pytest.approx(1_000.0 / used)
+    sold = cost.owned_usd_per_device_hour(replace(OWNED, residual_share=0.1))
+    assert plain - sold == pytest.approx(4_000.0 / 4 / used)
+
+
 def test_an_owned_hour_pays_purchase_staff_and_power() -> None:
     used = 8_766 * 0.8
     capital = 40_000 / 4 / used
