@@ -49,6 +49,8 @@ MOST_CELLS = 5_000_000
 MOST_POINTS = 2_500
 MOST_SEARCHES = 250
 """Points for which a layout has to be sought; what they cost is counted too (`sweep_work`)."""
+_PLACES = ("/site", "/pricing")
+"""Where a job runs and what that costs: all such points have the same layout."""
 
 _ALWAYS = {
     "/workload/tokens": "tokens",
@@ -143,10 +145,12 @@ def _check_work(request: SweepRequest, axes: Sequence[Axis], pointers: Sequence[
     if cells > MOST_CELLS:
         detail = f"the sweep has {cells} cells; at most {MOST_CELLS} are answered at once"
         raise at("too-much-work", "/axes", detail)
-    points = prod(len(axis.values) for axis in axes if axis.target is None)
+    choices = [axis for axis in axes if axis.target is None]
+    points = prod(len(axis.values) for axis in choices)
+    searches = prod(len(axis.values) for axis in choices if not axis.pointer.startswith(_PLACES))
     given = request.base.layout is not None
-    most = MOST_POINTS if given else MOST_SEARCHES
-    if points > most:
+    if points > MOST_POINTS or (searches > MOST_SEARCHES and not given):
+        most = MOST_POINTS if given or points > MOST_POINTS else MOST_SEARCHES
         detail = (
             f"the sweep combines {points} models, layouts and other choices; at most {most} are "
             f"answered at once {'with' if given else 'without'} a layout in base (tokens, prices "

@@ -59,6 +59,19 @@ def placed(body: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
     return body | {section: body[section] | {field: value}}
 
 
+def test_places_are_compared_at_the_cost_of_one_search(client: httpx.Client) -> None:
+    places: list[str] = []
+    page: dict[str, Any] = {"next": ""}
+    while page["next"] is not None:
+        query = {"limit": 500} | ({"cursor": page["next"]} if page["next"] else {})
+        page = client.get("/regions", params=query).json()
+        places += [region["name"] for region in page["items"] if "/" in region["name"]]
+    assert len(places) > 400
+    base = {name: value for name, value in BASE.items() if name != "layout"}
+    found = sweep(client, base=base, axes={"/site/region": places}, columns=["/cost/usd/value"])
+    assert found["rows"] == len(places)
+
+
 def test_every_row_is_the_estimate_of_that_request(client: httpx.Client) -> None:
     found = sweep(client, base=BASE, axes=AXES, columns=list(GETTERS))
     assert (found["rows"], found["refused"]) == (16, 0)

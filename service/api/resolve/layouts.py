@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple
 
@@ -31,6 +31,8 @@ class Budget:
     """What further searches may cost; see layout_choice.work_of_search."""
 
     left: float = inf
+    known: set[Hashable] = field(default_factory=set)
+    """Searches that have been paid for: their answers are remembered."""
 
     def spend(self, work: float) -> None:
         """Raises OverBudget where so much is not left."""
@@ -70,7 +72,9 @@ def choose(
             raise OverBudget
         asked = question, space(devices), tuple(recomputations), worst
         found = best_layout(*asked)
-        budget.left -= work_of_search(*asked)
+        if asked not in budget.known:
+            budget.known.add(asked)
+            budget.left -= work_of_search(*asked)
         return None if found is None else Chosen(*found[:2])
 
     def most() -> int | None:
