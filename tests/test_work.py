@@ -22,6 +22,7 @@ from service.calibration import reference
 from service.catalog.snapshot import Snapshot
 from service.core import estimate as core
 from service.core import sweep
+from service.core.architecture import safetensors
 from service.core.architecture.families import registry
 from service.core.parallelism import Kernels
 from tests.bench.bench_core import COLUMNS, LAYOUT, LLAMA, SITE
@@ -128,6 +129,20 @@ def test_a_remembered_answer_is_little_to_look_through_for_garbage(seeded: Snaps
 
     before = tracked(1_000, 1_010)
     assert tracked(1_010, 1_060) - before < 15 * 50
+
+
+def test_numbers_that_count_no_layers_are_read_in_one_pass() -> None:
+    def read(count: int) -> int:
+        header = {f"h.{n}.w": {"dtype": "F32", "shape": [n + 1]} for n in range(count)}
+        return calls(lambda: safetensors.build(header))
+
+    assert read(4_000) < 2.2 * read(2_000)
+    tracemalloc.start()
+    try:
+        read(4_000)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_equal_layers_cost_next_to_nothing() -> None:

@@ -176,5 +176,7 @@ def _divided(header: Any, field: str) -> tuple[Kinds, Sequence[Kinds], Kinds]:
     if not different:
         raise ConfigError(field, "the header holds no tensors")
     if len(layers) > MAXIMUM_LAYERS:
-        return sum(layers.values(), before), (), head
+        for group in layers.values():
+            before.update(group)
+        layers.clear()
     return before, [layers[key] for key in sorted(layers)], head
