@@ -8,6 +8,7 @@ from service.core.architecture.families import layers, registry, shapes
 from service.core.architecture.network import Network
 from service.core.hardware import GIB
 from service.core.memory.saved import shares
+from service.core.memory.states import SplitBytes, on_device, sharded
 from service.core.memory.tables import MemoryTable
 from service.core.parallelism import Kernels, Layout
 from service.core.parameters import count
@@ -363,3 +364,21 @@ def test_intervals_hold_the_peak_and_know_their_class():
         interval = memory.interval(parts, evidence)
         assert interval.low < interval.value == parts.peak < interval.high
     assert memory.bounds("no such class") == memory.bounds("general")
+
+
+def test_each_sample_brings_its_logits_which_a_plain_loop_holds_to_the_end():
+    """In 16 bits, 32,000 for each of 2,048 tokens."""
+    table = table_of(implementation="modules")
+    for samples in (1.0, 3.0):
+        layout = Layout(micro_batch_size=samples, global_batch_size=samples)
+        parts = memory.per_device(table, layout, 2048.0)
+        logits = parts.overhead_bytes - memory.overhead(parts.allocated, layout)
+        assert logits == pytest.approx(samples * 2048 * 32000 * 2)
+
+
+def test_a_device_holds_its_share_of_each_kind_of_weight():
+    layout = Layout(devices=64.0, tensor=8.0, expert=4.0, expert_tensor=2.0)
+    share = shares(layout, 2.0, 1.0)
+    amount = SplitBytes(80.0, 20.0, 3.0, 160.0, 2.0)
+    assert on_device(amount, share) == 80 / 8 + 20 / 2 + 3 + 160 / 8
+    assert sharded(amount, share, 0.5, 0.25) == 0.5 * (10 + 10 + 3) + 0.25 * 20

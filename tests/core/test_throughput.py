@@ -379,6 +379,36 @@ def test_a_flash_kernel_takes_what_the_masks_leave_and_three_and_a_half_times_it
     assert plain >= flash * (1.0 - 1e-9)
 
 
+def test_on_one_device_all_but_the_optimizer_is_computing_the_waiting_for_launches_too() -> None:
+    layout = Layout(global_batch_size=4.0)
+    for net in (small(2), network("llama-3.1-8b")):
+        parts = throughput.predict(net, Kernels(), layout, accelerator(H100), 64.0).parts
+        assert parts.compute_seconds + parts.optimizer_seconds == pytest.approx(parts.total_seconds)
+
+
+def test_zero_3_gathers_all_that_is_held_twice_and_divides_what_is_trained() -> None:
+    """Of a micro-batch, in 16 bits: parameters for either pass, and their gradients."""
+    net = network("llama-3.1-8b")
+    device = throughput.device(accelerator(H100), "bf16")
+    fitted = throughput.coefficients(accelerator(H100), Kernels())
+    layout = Layout(devices=64.0, zero_stage=3.0, global_batch_size=64.0)
+    work = throughput.stages(net, Kernels(), 1, 4096.0)
+    found = throughput.step(work, throughput.state_bytes(Kernels()), layout, device, fitted)
+    held = 8_030_261_248.0
+    ring = (
+        63
+        / 64
+        / min(
+            device.scale_up_bandwidth * fitted.inside_efficiency,
+            8 * device.scale_out_bandwidth * fitted.outside_efficiency,
+        )
+    )
+    gathered = fitted.data_exposure * 3 * 2.0 * held * ring
+    busy = found.compute_seconds
+    expected = (busy**2 + gathered**2) ** 0.5 - busy
+    assert found.data_seconds == pytest.approx(expected, rel=0.02)
+
+
 # --- Billed hours ------------------------------------------------------------------------------
 
 SHARES = document()["shares"]
