@@ -53,7 +53,7 @@ def sections(
         "compute": _compute(network, workload),
     }
     if not (network.causal and network.tokens):
-        message = "serving is answered for models that generate text"
+        message = "serving is answered for models that generate text; encoders in /alternatives"
         ledger.warn("serving-not-generative", message, "serving", "memory", "verdict", "layout")
         return found
     draft = drafts.draft(workload.draft, network, snapshot, ledger)

@@ -59,29 +59,26 @@ def experiment(options: Sequence[Option], need: Need) -> Experiment | None:
     if not able:
         return None
     if in_use.fit == "does_not_fit":
-        _, _, best = _least(in_use, able, "money")
+        best = _least(able, "money")
         why = f"the model in use does not fit ({in_use.reason}); this one is the cheapest that does"
         return _priced((best,), need, "service", why)
     for gains, unit in _GAINS:
-        now, then, best = _least(in_use, able, gains)
+        best = _least(able, gains)
+        now, then = _figure(in_use, gains), _figure(best, gains)
         if then < now * (1.0 - WORTH):
             why = f"{_no_money(gains)}{gains} falls most: {now:.4g} to {then:.4g} {unit}"
             return _priced((in_use, best), need, gains, why)
     unknown = [option for option in able if not option.quality.measured_on_task]
-    _, _, best = _least(in_use, unknown or able, "memory")
+    best = _least(unknown or able, "memory")
     why = "no option gains money, carbon, speed or memory at this load"
     return _priced((in_use, best), need, "knowledge", why)
 
 
-def _least(in_use: Option, able: Sequence[Option], gains: str) -> tuple[float, float, Option]:
-    """The figure of the model in use, that of the option to try for it, and which one that is.
-
-    Of those that come close to the least figure, the one whose quality is known, else the first.
-    """
+def _least(able: Sequence[Option], gains: str) -> Option:
+    """Of those that come close to the least figure, one whose quality is known, else the first."""
     least = min(_figure(option, gains) for option in able)
     close = [option for option in able if _figure(option, gains) <= least * (1.0 + WORTH)]
-    best = min(close, key=lambda option: not option.quality.measured_on_task)
-    return _figure(in_use, gains), _figure(best, gains), best
+    return min(close, key=lambda option: not option.quality.measured_on_task)
 
 
 def _no_money(gains: str) -> str:

@@ -265,6 +265,17 @@ def test_where_the_model_in_use_does_not_fit_the_cheapest_that_does_is_tried() -
     assert "needs 12 devices" in found.why
 
 
+def test_a_model_in_use_that_no_number_of_devices_serves_has_an_experiment_too() -> None:
+    little = replace(H100, devices_per_node=1, memory_bytes=8e9)
+    current, small = (replace(c, accelerator=little) for c in (CURRENT, SMALLER))
+    compared = compare(current, (small,), replace(NEED, traffic=Traffic(0.1), target=Target()))
+    base, other = compared.options
+    assert (base.reason, base.usd_per_month, other.fit) == ("weights", None, "fits")
+    found = compared.experiment
+    assert found is not None
+    assert (found.candidate, found.gains) == ("8b", "service")
+
+
 def test_nothing_is_recommended_only_where_nothing_else_carries_the_load() -> None:
     assert compare(CURRENT, (), NEED).experiment is None
     never = replace(NEED, target=Target(seconds_per_token=1e-5))

@@ -88,6 +88,15 @@ def test_under_the_engine_that_was_measured_the_pass_is_that_of_its_rows() -> No
     assert not encoding.measured("tensorrt-llm", "fp8")
 
 
+@pytest.mark.parametrize("engine", serving.ENGINES)
+@pytest.mark.parametrize("tokens", [1.0, 128.0, 1e6])
+def test_every_engine_serves_an_encoder(engine: str, tokens: float) -> None:
+    found = encoding.estimate(BERT, H100, job(tokens, 4.0, engine))
+    assert 0 < found.first_token_seconds.low < found.first_token_seconds.high
+    fleet = fewest_devices(BERT, H100, job(tokens, engine=engine), Traffic(1.0), Target())
+    assert isinstance(fleet, Fleet) or fleet.reason in ("weights", "cache")
+
+
 def test_a_fleet_of_encoders_meets_its_limit_at_the_upper_end() -> None:
     traffic = Traffic(20_000.0)
     for limit, fits in ((0.1, True), (1e-4, False)):

@@ -132,5 +132,5 @@ def engine_of(fitted: Fitted, accelerator: str, weights_class: str) -> Engine:
 
 def _scheduled(job: ServingJob) -> Number:
     """Inputs of one pass: all that wait, up to the engine's tokens a pass where it has a limit."""
-    tokens = budget(job.engine).batched_tokens or float("inf")
-    return maximum(floor(tokens / job.prompt_tokens), 1.0)
+    tokens = budget(job.engine).batched_tokens
+    return maximum(floor(tokens / job.prompt_tokens), 1.0) if tokens else float("inf")
