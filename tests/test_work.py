@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from service.api import sweeping
 from service.api.answers import Answers
 from service.api.estimating import Context, estimate
 from service.api.requests import EstimateRequest
+from service.api.sweep_models import SweepRequest
 from service.calibration import reference
 from service.catalog.snapshot import Snapshot
 from service.core import estimate as core
@@ -151,6 +153,16 @@ def test_equal_layers_cost_next_to_nothing() -> None:
         for layers in (8, 512)
     )
     assert many - few < 2 * (512 - 8)
+
+
+def test_of_a_long_axis_of_numbers_few_are_validated(seeded: Snapshot) -> None:
+    def swept(count: int) -> int:
+        values = [1e9 * (1 + n * 7_919 % count) for n in range(count)]  # in no order
+        body = {"base": REQUEST | {"layout": {"tensor": 4}}, "axes": {"/workload/tokens": values}}
+        request = SweepRequest.model_validate(body)
+        return calls(lambda: sweeping.answer(request, seeded))
+
+    assert swept(4_000) - swept(1_000) < 10 * 3_000
 
 
 def test_a_sweep_evaluates_blocks_and_holds_few_of_them() -> None:

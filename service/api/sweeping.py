@@ -110,7 +110,7 @@ def _axes(request: SweepRequest) -> Sequence[Axis]:
 
 def _target(request: SweepRequest, pointer: str, values: Sequence[Any]) -> str | None:
     """What an axis of plain numbers sets; None where each value needs a request of its own."""
-    if not all(isinstance(value, int | float) and value is not True for value in values):
+    if not all(type(value) in (int, float) for value in values):
         return None
     if pointer == "/hardware/count":
         return "layout.devices" if _divide_evenly(request, values) else None
@@ -215,18 +215,22 @@ def _first_numbers(body: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]
 def _try_numbers(body: dict[str, Any], axes: Sequence[Axis]) -> None:
     """Refuse a number that its field would not take, before anything is calculated."""
     for axis in axes:
-        if axis.target is None:
-            continue
-        for index, value in enumerate(axis.values):
-            if index in (0, len(axis.values) - 1) or not _between(value, axis.values):
+        if axis.target is not None:
+            for index in _decisive(axis.values):
                 _validated(body, axis, index)
 
 
-def _between(value: float, values: Sequence[float]) -> bool:
-    """Whether the value lies between two that are tried anyway."""
-    ends = sorted((values[0], values[-1]))
-    whole = all(isinstance(end, int) for end in ends)
-    return ends[0] <= value <= ends[1] and (not whole or isinstance(value, int))
+def _decisive(values: Sequence[float]) -> Sequence[int]:
+    """Where the numbers stand that a field with bounds takes only if it takes all of them.
+
+    The least, the largest, and the first that is not whole or no number.
+    """
+    places = range(len(values))
+    odd = (place for place in places if isinstance(values[place], float))
+    uneven = next((place for place in odd if not values[place].is_integer()), 0)
+    unknown = next((place for place in places if values[place] != values[place]), 0)
+    ends = min(places, key=values.__getitem__), max(places, key=values.__getitem__)
+    return sorted({*ends, uneven, unknown})
 
 
 def _validated(body: dict[str, Any], axis: Axis, index: int) -> None:
