@@ -51,7 +51,7 @@ def work_of_search(
     return _searched(question, space, recomputations, worst)[1]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def _searched(
     question: Question, space: Space, recomputations: tuple[str, ...], worst: int
 ) -> tuple[tuple[Layout, str, int] | None, int]:
