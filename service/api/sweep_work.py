@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from service.api.problems import ProblemError, at
+from service.api.request_workloads import FinetuningWorkload
+from service.api.requests import EstimateRequest
 from service.api.resolve.layouts import Budget
 from service.core.architecture.network import Network
 from service.core.layout_choice import work_of_folding
 
 MOST_WORK = 1_800_000
 """Of all points, in layouts evaluated (see `layout_choice.work_of_search`): about 0.2 s."""
-POINT, FLEET = 700, 18_000
-"""What a point counts as, beside the search for its layout and its network, and what the search
-for the fleet that carries a load does."""
+POINT, TUNED, FLEET = 700, 2_500, 18_000
+"""What a point counts as, beside the search for its layout and its network, what one with adapters
+does, and what the search for the fleet that carries a load does."""
+CHARACTERS = 10
+"""Of the base, which each point is read from, that count as one."""
 FOLDS = 8
 """What a network is read and folded for beside: parameters, work, memory."""
 
@@ -19,7 +23,9 @@ FOLDS = 8
 class Work:
     """What the points of one sweep have cost."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: EstimateRequest) -> None:
+        tuned = isinstance(base.workload, FinetuningWorkload)
+        self._point = (TUNED if tuned else POINT) + len(repr(base)) // CHARACTERS
         self.budget = Budget(MOST_WORK)
         self._folded = set[Network]()
 
@@ -30,7 +36,7 @@ class Work:
         """
         new = network not in self._folded
         folding = work_of_folding(network, FOLDS) if new else 0
-        self.budget.spend((FLEET if loaded else POINT) + folding)
+        self.budget.spend(self._point + (FLEET if loaded else 0) + folding)
         self._folded.add(network)
 
 

@@ -164,7 +164,7 @@ def _grid(request: SweepRequest, axes: Sequence[Axis], snapshot: Snapshot, ledge
     _try_numbers(body, axes)
     choices = [axis for axis in axes if axis.target is None]
     points: list[Point | None] = []
-    work = Work()
+    work = Work(request.base)
     for number, values in enumerate(itertools.product(*(axis.values for axis in choices))):
         merged = body
         for axis, value in zip(choices, values, strict=True):

@@ -32,7 +32,7 @@ def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
     if rows > MOST_SERVED:
         detail = f"{rows} combinations; at most {MOST_SERVED} of a served model are answered"
         raise at("too-much-work", "/axes", f"the sweep has {detail} at once")
-    ledger, found, work = Ledger(), [], Work()
+    ledger, found, work = Ledger(), [], Work(request.base)
     body = request.base.model_dump(mode="json", exclude_none=True)
     for number, values in enumerate(itertools.product(*request.axes.values())):
         merged = body

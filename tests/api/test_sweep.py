@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.api.sweep_columns import GETTERS
-from tests.api.test_estimate import FULL, ask
+from tests.api.test_estimate import FULL, LLAMA, ask
 
 BASE = FULL | {"layout": {"tensor": 2, "zero_stage": 1}}
 AXES: dict[str, list[Any]] = {
@@ -253,3 +254,10 @@ HEAVY = [
     {"type": "self_attention", "hidden": 64, "heads": 1},
     *({"type": "linear", "inputs": 64, "outputs": n} for n in range(1, 900)),
 ]
+
+
+def test_a_config_with_text_that_is_no_unicode_is_swept(client: httpx.Client) -> None:
+    odd = {"kind": "huggingface", "config": LLAMA | {"note": "\ud800"}}
+    body = json.dumps({"base": {"model": odd}, "axes": {"/hardware/count": [8, 16]}})
+    headers = {"content-type": "application/json"}
+    assert client.post("/sweep", content=body, headers=headers).status_code == 200
