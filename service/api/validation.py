@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from service.api.bounded import ApiModel
 from service.api.problems import FieldError, ProblemError
+from service.api.request_bodies import RequestBody
 
 SHOWN = 20
 """At most so many findings are shown."""
@@ -102,22 +104,27 @@ def sentence(finding: Mapping[str, Any], loc: Sequence[Any]) -> tuple[str, tuple
     """What to change, and names that may have been meant."""
     kind, context = finding["type"], finding.get("ctx") or {}
     if kind == "extra_forbidden":
-        return _unknown_field(str(loc[-1]) if loc else "")
+        return _unknown_field(loc)
     if kind in ("literal_error", "union_tag_invalid"):
         return _unknown_choice(kind, finding, context)
     template = _SENTENCES.get(kind)
     if template is None:
         return str(finding["msg"]).removeprefix("Value error, "), ()
-    return template.format(**context), ()
+    quoted = kind in ("int_type", "float_type") and isinstance(finding.get("input"), str)
+    return template.format(**context) + (", without quotes or a unit" if quoted else ""), ()
 
 
-def _unknown_field(name: str) -> tuple[str, tuple[str, ...]]:
-    near = tuple(difflib.get_close_matches(name[:60], _field_names(), 3, cutoff=0.7))
-    if not near:
-        return "is not a field here; leave it out", ()
-    if near[0] == name:
-        return f"is not a field here; it is one of {_field_names()[name]}", ()
-    return f"is not a field here; did you mean {' or '.join(near)}?", near
+def _unknown_field(loc: Sequence[Any]) -> tuple[str, tuple[str, ...]]:
+    """The names that the object at this place takes; those of every model where none is known."""
+    name = str(loc[-1]) if loc else ""
+    taken = _fields_under()
+    here = next((taken[part] for part in reversed(loc[:-1]) if part in taken), None)
+    near = difflib.get_close_matches(name[:60], here or _field_names() - {name}, 3, cutoff=0.7)
+    if near:
+        return f"is not a field here; did you mean {' or '.join(near)}?", tuple(near)
+    if here:
+        return f"is not a field here; the fields are {', '.join(here)}", ()
+    return "is not a field here; leave it out", ()
 
 
 def _unknown_choice(
@@ -134,13 +141,40 @@ def _unknown_choice(
 
 
 @cache
-def _field_names() -> Mapping[str, str]:
-    """Every field of every API model, and the model that has it."""
-    found: dict[str, str] = {}
-    waiting: list[type[BaseModel]] = [ApiModel]
+def _field_names() -> frozenset[str]:
+    """Every field of every API model."""
+    return frozenset(name for model in _subclasses(ApiModel) for name in _named(model))
+
+
+@cache
+def _fields_under() -> Mapping[Any, tuple[str, ...]]:
+    """The fields of what stands under each field of a request: of a union, those of each kind."""
+    found: dict[Any, dict[str, None]] = {}
+    waiting, seen = _subclasses(RequestBody), set[type[BaseModel]]()
     while waiting:
         model = waiting.pop()
-        waiting.extend(model.__subclasses__())
-        for name, field in model.model_fields.items():
-            found.setdefault(field.alias or name, model.__name__)
-    return found
+        if model in seen:
+            continue
+        seen.add(model)
+        for name, field in _named(model).items():
+            for below in _models_in((field.annotation, *field.metadata)):
+                found.setdefault(name, {}).update(dict.fromkeys(_named(below)))
+                waiting.append(below)
+    return {name: tuple(sorted(fields)) for name, fields in found.items()}
+
+
+def _named(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _subclasses(base: type[BaseModel]) -> list[type[BaseModel]]:
+    below = [model for child in base.__subclasses__() for model in _subclasses(child)]
+    return [base, *below]
+
+
+def _models_in(annotations: Iterable[Any]) -> Iterator[type[BaseModel]]:
+    """The models that annotations name, through unions, lists and options."""
+    for annotation in annotations:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield annotation
+        yield from _models_in(get_args(annotation))

@@ -91,3 +91,31 @@ def test_a_request_that_is_no_http_does_not_take_the_server_down(
         raw.sendall(b"\x00\xff nonsense\r\n\r\n")
         assert b"400" in raw.recv(100)
     assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "said"),
+    [
+        ("hardware", "acelerator", "did you mean accelerator?"),
+        ("hardware", "memory_bytes", "the fields are accelerator, count"),
+        ("layout", "data", "the fields are context, expert"),
+        ("workload", "seq_length", "did you mean sequence_length?"),
+    ],
+)
+def test_an_unknown_field_is_answered_with_the_fields_of_that_place(
+    client: httpx.Client, part: str, field: str, said: str
+) -> None:
+    body: dict = {
+        "model": {"kind": "catalog", "name": "llama-3.1-8b"},
+        "workload": {"kind": "pretraining"},
+    }
+    body[part] = {**body.get(part, {}), field: 1}
+    (error,) = problem(client.post("/estimate", json=body))["errors"]
+    assert error["pointer"] == f"/{part}/{field}"
+    assert said in error["detail"]
+
+
+def test_a_number_in_quotes_is_told_to_lose_them(client: httpx.Client) -> None:
+    body = {"model": {"kind": "size", "parameters": "7B"}}
+    (error,) = problem(client.post("/estimate", json=body))["errors"]
+    assert (error["pointer"], "without quotes" in error["detail"]) == ("/model/parameters", True)
