@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -92,6 +93,14 @@ def test_the_pareto_set_stands_in_the_chart_and_in_a_table(
     assert "The Pareto set as a table" in summaries
     legends = browser.find_elements(By.CSS_SELECTOR, ".legendtext")
     assert "Pareto set" in [one.text for one in legends]
+
+
+def test_every_region_of_the_catalog_is_ranked(browser: webdriver.Chrome, server_url: str) -> None:
+    go(browser, server_url)
+    shown = WebDriverWait(browser, 30).until(
+        lambda page: re.search(r"Emissions by region; (\d+) regions", page.page_source)
+    )
+    assert int(shown[1]) > 400
 
 
 def test_an_error_names_the_field(browser: webdriver.Chrome, server_url: str) -> None:
