@@ -59,6 +59,7 @@ MEANINGS = {
     "run-does-not-fit": "The devices hold no model of the optimum's size",
     "sequence-beyond-limit": "Longer than the sequences that the model was made for",
     "series-too-short": "The carbon series is shorter than the job: no start is advised",
+    "serving-dealing-not-measured": "Sequences dealt to devices, measured under another engine",
     "serving-format-not-measured": "The engine was not measured with weights of this kind",
     "serving-not-calibrated-engine": "The engine was measured on other accelerators only",
     "serving-not-calibrated-none": "Neither the accelerator nor the engine was measured",

@@ -177,8 +177,11 @@ class FleetShape(ApiModel):
     """Equal replicas of one model."""
 
     replicas: int
-    tensor: int
+    tensor: int = Field(description="Devices of a stage, as in `layout`.")
     pipeline: int
+    attention_data_parallel: bool = Field(
+        False, description="Whether each of these has sequences of its own, as in `layout`."
+    )
     capacity_requests_per_second: float
     utilization: float = Field(description="Average rate over that capacity.")
     concurrency_at_peak: float = Field(description="Sequences in flight in a replica.")

@@ -27,6 +27,7 @@ from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
 from service.api.requests import EstimateRequest, Hardware
 from service.api.resolve import models
 from service.api.resolve.ledger import Ledger
+from service.api.resolve.replicas import is_open
 from service.api.resolve.surroundings import Surroundings, surroundings
 from service.catalog.snapshot import Snapshot
 from service.core.alternatives import (
@@ -39,7 +40,7 @@ from service.core.alternatives import (
 )
 from service.core.architecture.network import Network
 from service.core.candidates import Candidate, Need, Option
-from service.core.serving import ServingJob, encoding
+from service.core.serving import ServingJob, dealing, encoding
 from service.core.serving.fleet import Target, Traffic
 
 INNER = "/request"
@@ -68,7 +69,14 @@ def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesRespons
     listed = isinstance(body.request.model, CatalogModel)
     name = f"{known.name if listed else 'the model in use'} {job.weights}"
     current = Candidate(
-        name, known.family, network, around.accelerator, job.weights, job.cache, job.engine
+        name,
+        known.family,
+        network,
+        around.accelerator,
+        job.weights,
+        job.cache,
+        job.engine,
+        job.dealt,
     )
     candidates.check_formats(body, network, job.weights)
     others = candidates.alternatives(body, current, known, job, snapshot, ledger)
@@ -77,7 +85,7 @@ def answer(body: AlternativesRequest, snapshot: Snapshot) -> AlternativesRespons
     others += [*_adapted(body, others, snapshot, ledger), *([both] if both else ())]
     ledger.assume("/candidates/making_usd", 0.0, "default", _WHY_FREE)
     compared = compare(current, others, need)
-    _explain(compared, ledger)
+    _explain(compared, job, ledger)
     sizes = _sizes(body, network, around, job, snapshot, ledger)
     return AlternativesResponse(
         options=[
@@ -102,8 +110,8 @@ def _check(body: AlternativesRequest) -> None:
     inner = body.request
     if not isinstance(inner.workload, InferenceWorkload):
         raise at("invalid-request", f"{INNER}/workload", "send an inference workload")
-    if inner.layout is not None:
-        detail = "leave layout out: it is what is sought"
+    if not is_open(inner.layout):
+        detail = "leave layout's degrees out: they are what is sought"
         raise at("invalid-request", f"{INNER}/layout", detail)
     if inner.workload.draft is not None:
         detail = "leave draft out: options are compared as they decode by themselves"
@@ -210,7 +218,9 @@ def _adapted(
     return []
 
 
-def _explain(compared: Comparison, ledger: Ledger) -> None:
+def _explain(compared: Comparison, job: ServingJob, ledger: Ledger) -> None:
+    if job.dealt and job.engine != dealing.MEASURED:
+        ledger.warn("serving-dealing-not-measured", mapping.DEALING_NOT_MEASURED)
     levels = {fleet.at_peak.level for one in compared.options for fleet in one.fleets}
     for level in sorted(levels - {"pair"}):
         ledger.warn(f"serving-not-calibrated-{level}", mapping.LEVELS[level])

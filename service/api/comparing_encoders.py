@@ -28,6 +28,7 @@ def check(body: AlternativesRequest) -> None:
         "/traffic/output_tokens": body.traffic.output_tokens,
         "/request/workload/output_tokens": workload.output_tokens,
         "/request/workload/cached_prefix_tokens": workload.cached_prefix_tokens,
+        "/request/layout": body.request.layout,
         "/training_tokens": body.training_tokens,
     }
     for pointer, value in given.items():

@@ -22,7 +22,7 @@ from service.core.compute import table as compute_table
 from service.core.estimate import FITS, admission
 from service.core.hardware import Accelerator
 from service.core.numeric import Number
-from service.core.serving import Draft, calibration, economics
+from service.core.serving import Draft, calibration, dealing, economics
 from service.core.serving.composition import ServingEstimate, ServingJob, estimate
 from service.core.uncertainty import Interval
 from service.core.weight_formats import UnknownFormat
@@ -32,6 +32,10 @@ LEVELS = {
     "none": "neither this accelerator nor this engine was measured: the intervals are widest",
 }
 """What is said where a pair of accelerator and engine is not calibrated."""
+DEALING_NOT_MEASURED = (
+    "attention data parallelism was measured under TensorRT-LLM only: what it costs this engine is "
+    "taken from there, and the intervals do not cover that"
+)
 FORMAT_NOT_MEASURED = (
     "this engine was not measured with weights of this kind, whose kernels may be slower than "
     "their bytes: the intervals are wider"
@@ -58,7 +62,7 @@ def sections(
         return found
     draft = drafts.draft(workload.draft, network, snapshot, ledger)
     job, answer = answered(request, network, around.accelerator, draft, ledger)
-    _explain(answer, ledger)
+    _explain(job, answer, ledger)
     return (
         found
         | told(request, network, around, job, answer)
@@ -86,15 +90,19 @@ def told(
             place.grid,
             _fleet(workload, network, accelerator, job, place, usd),
         ),
-        "layout": mapping.layout(replicas.layout(job.tensor, job.pipeline, job.data)),
+        "layout": mapping.layout(replicas.layout(job)).model_copy(
+            update={"attention_data_parallel": job.data > 1}
+        ),
     }
 
 
-def _explain(answer: ServingEstimate, ledger: Ledger) -> None:
+def _explain(job: ServingJob, answer: ServingEstimate, ledger: Ledger) -> None:
     if answer.level != "pair":
         ledger.warn(f"serving-not-calibrated-{answer.level}", LEVELS[answer.level])
     if not answer.formats_measured:
         ledger.warn("serving-format-not-measured", FORMAT_NOT_MEASURED)
+    if job.data > 1 and job.engine != dealing.MEASURED:
+        ledger.warn("serving-dealing-not-measured", DEALING_NOT_MEASURED)
     if answer.drafting is not None and answer.drafting.speed_ratio < 1.0:
         ledger.warn("draft-does-not-pay", "at this acceptance and load the draft costs time")
 
@@ -131,22 +139,24 @@ def answered(
     job = replace(job_of(request, network, request.workload, ledger), draft=draft)
     if draft is not None and draft.network is not None:
         _check_cache(draft.network, job.cache)
-    ways = [int(job.tensor)] if _is_given(request) else _ways(network, accelerator)
-    for tensor in ways:
-        job = _spread(job, tensor)
+    given = _is_given(request)
+    spreads = [job] if given else _spreads(network, accelerator, job)
+    for job in spreads:
         try:
             answer = estimate(network, accelerator, job)
         except UnknownFormat as error:
             raise at("invalid-request", "/workload/weights", str(error)) from None
         if answer.memory.peak_bytes <= answer.capacity_bytes:
             break
-    if not _is_given(request):
+    if not given:
         ledger.assume("/hardware/count", int(answer.devices), "search", WHY["chosen"])
+    replicas.tell(network, job, ledger)
     return job, answer
 
 
 def _is_given(request: EstimateRequest) -> bool:
-    return request.layout is not None or bool(request.hardware and request.hardware.count)
+    counted = bool(request.hardware and request.hardware.count)
+    return counted or not replicas.is_open(request.layout)
 
 
 def _ways(network: Network, accelerator: Accelerator) -> list[int]:
@@ -156,8 +166,13 @@ def _ways(network: Network, accelerator: Accelerator) -> list[int]:
     return [way for way in powers if all(count % way == 0 for count in network.heads())]
 
 
-def _spread(job: ServingJob, tensor: int) -> ServingJob:
-    return replace(job, tensor=float(tensor))
+def _spreads(network: Network, accelerator: Accelerator, job: ServingJob) -> list[ServingJob]:
+    """The job on more and more devices of a stage, or of each of its groups where it has such."""
+    ways = _ways(network, accelerator)
+    if job.data > 1 and job.tensor > 1:
+        return [replace(job, tensor=float(way)) for way in ways]
+    able = (way for way in ways if not dealing.refused(network, job, way))
+    return [dealing.spread(network, job, way) for way in able]
 
 
 def job_of(
@@ -166,15 +181,11 @@ def job_of(
     """The serving job of a workload, its defaults entered in the ledger."""
     cache = ledger.choose("/workload/kv_cache", workload.kv_cache, "bf16", WHY["kv_cache"])
     _check_cache(network, cache)
-    ways = replicas.ways(request, network, ledger)
     prompt, output = _lengths(workload, network, ledger)
-    return ServingJob(
+    job = ServingJob(
         weights=storing.weights_to_serve(network, workload.weights, ledger),
         cache=cache,
         engine=ledger.choose("/workload/engine", workload.engine, "vllm", WHY["engine"]),
-        tensor=float(ways.tensor),
-        pipeline=float(ways.pipeline),
-        data=float(ways.data),
         concurrency=float(
             ledger.choose("/workload/concurrency", workload.concurrency, 1, WHY["concurrency"])
         ),
@@ -183,6 +194,7 @@ def job_of(
         longest_tokens=workload.longest_tokens and float(workload.longest_tokens),
         cached_prefix=float(workload.cached_prefix_tokens or 0),
     )
+    return replicas.spread(request, network, job)
 
 
 def _check_cache(network: Network, cache: str) -> None:
@@ -269,7 +281,7 @@ def _limits(
     job, answer = found
     if not limits.wanted(request, _outcome(answer, None).admission == FITS):
         return limits.Limits()
-    return limits.of_serving(job, _ways(network, accelerator), fits, ledger)
+    return limits.of_serving(job, _spreads(network, accelerator, job), fits, ledger)
 
 
 def _outcome(answer: ServingEstimate, usd_per_device_hour: float | None) -> verdicts.Outcome:

@@ -11,6 +11,7 @@ from typing import Any
 
 from service.api.request_workloads import FinetuningWorkload, InferenceWorkload
 from service.api.requests import EstimateRequest
+from service.api.resolve.replicas import is_open
 from service.api.resolve.training import TrainingJob
 from service.core.serving.composition import ServingJob
 
@@ -123,7 +124,7 @@ _GGUF_WEIGHTS = ("gguf:Q8_0", "gguf:Q6_K", "gguf:Q4_K_M", "gguf:Q3_K_M", "gguf:Q
 def of_serving(
     request: EstimateRequest, workload: InferenceWorkload, job: ServingJob, most_ways: int
 ) -> Iterator[Lever]:
-    """No draft, smaller weights and cache, fewer or shorter sequences, more tensor ways."""
+    """No draft, smaller weights and cache, divided attention, fewer or shorter prompts, devices."""
     put = _workload(request)
     if workload.draft is not None:
         yield [put(draft=None)]
@@ -132,18 +133,26 @@ def of_serving(
     yield [put(weights=name) for name in formats if name != job.weights]
     if job.cache in ("bf16", "fp16", "fp32"):
         yield [put(kv_cache="fp8")]
+    if job.data > 1 and job.tensor == 1:
+        divided = {"tensor": int(job.data), "expert": None, "attention_data_parallel": False}
+        yield [{"layout": divided}]
     yield [put(concurrency=count) for count in _halvings(int(job.concurrency))]
     yield [put(prompt_tokens=count) for count in _halvings(int(job.prompt_tokens))]
     ways = [int(job.tensor) * factor for factor in FACTORS]
+    if job.data > 1 and job.tensor == 1:
+        ways = [int(job.data) * factor for factor in FACTORS]
     yield [_served_on(request, job, way) for way in ways if way <= most_ways]
 
 
 def _served_on(request: EstimateRequest, job: ServingJob, ways: int) -> Patch:
-    if request.layout is None:
+    if is_open(request.layout):
         return {"hardware": {"count": ways}}
-    groups = int(job.data)
-    degrees = {"tensor": ways} | ({"expert": ways * groups} if groups > 1 else {})
-    return {"layout": degrees, "hardware": {"count": ways * groups * int(job.pipeline)}}
+    degrees: Patch = {"tensor": ways}
+    if job.data > 1 and job.tensor > 1:
+        degrees["expert"] = ways = ways * int(job.data)
+    elif job.data > 1:
+        degrees |= {"expert": None, "attention_data_parallel": True}
+    return {"layout": degrees, "hardware": {"count": ways * int(job.pipeline)}}
 
 
 def serving_together(

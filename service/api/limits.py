@@ -56,13 +56,13 @@ def of_training(
 
 def of_serving(
     job: ServingJob,
-    ways: Sequence[int],
+    ways: Sequence[ServingJob],
     fits: Callable[[ServingJob], Number],
     ledger: Ledger,
 ) -> Limits:
-    """The limits of a serving job: on the tensor ways that a node allows, the pipeline kept."""
-    enough = (way for way in ways if fits(replace(job, tensor=float(way))))
-    fewest = next(enough, None)
+    """The limits of a serving job: over the ways that a node allows, the pipeline kept."""
+    devices = (int(way.tensor * way.data * way.pipeline) for way in ways if fits(way))
+    fewest = next(devices, None)
 
     def longer(lengths: np.ndarray) -> np.ndarray:
         prompts = np.maximum(lengths * float(GRANULE) - job.output_tokens, 0.0)
@@ -75,7 +75,7 @@ def of_serving(
         ledger.warn("no-fewest-devices", "fewest_devices: too large for the devices of a node")
     if longest is None:
         ledger.warn("no-longest-sequence", "longest_sequence: none fits on these devices")
-    return Limits(None if fewest is None else fewest * int(job.pipeline), longest)
+    return Limits(fewest, longest)
 
 
 def _admission(prepared: Prepared, job: TrainingJob, devices: float) -> Number:

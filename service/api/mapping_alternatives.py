@@ -10,6 +10,7 @@ from service.api.alternative_models import (
     RecommendedExperiment,
     SizeRung,
 )
+from service.api.estimating_serving import DEALING_NOT_MEASURED as DEALING_NOT_MEASURED
 from service.api.estimating_serving import LEVELS as LEVELS
 from service.api.mapping import finite, maybe, predicted
 from service.api.resolve import defaults
@@ -77,8 +78,9 @@ def option(found: Option, compared: Comparison, need: Need, months: float) -> Al
 def _fleet(fleet: Fleet) -> FleetShape:
     return FleetShape(
         replicas=fleet.replicas,
-        tensor=fleet.tensor,
+        tensor=fleet.stage_devices,
         pipeline=fleet.pipeline,
+        attention_data_parallel=fleet.data > 1,
         capacity_requests_per_second=fleet.capacity_requests_per_second,
         utilization=fleet.utilization,
         concurrency_at_peak=float(fleet.at_peak.batch),

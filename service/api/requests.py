@@ -63,6 +63,15 @@ class LayoutSpec(ApiModel):
         description="Ways of the routed experts. In serving, more than `tensor` make groups of "
         "devices with sequences of their own (attention data parallelism).",
     )
+    attention_data_parallel: bool | None = Field(
+        None,
+        strict=True,
+        description="In serving a mixture of experts: whether each of the `tensor` devices has "
+        "sequences of its own and all weights but the routed experts, or all divide attention "
+        "(TensorRT-LLM `enable_attention_dp`, SGLang `--enable-dp-attention`, vLLM "
+        "`--data-parallel-size` for `--tensor-parallel-size`). Default: under TensorRT-LLM as in "
+        "NVIDIA's published runs, on from 16 sequences a device; elsewhere off.",
+    )
     expert_tensor: Degree | None = None
     zero_stage: ZeroStage | None = Field(
         None, description="0 none, 1 optimizer states, 2 and gradients, 3 and parameters (FSDP)."

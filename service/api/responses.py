@@ -155,6 +155,9 @@ class LayoutSection(ApiModel):
     zero_stage: int
     shard_group: int | None = None
     sequence_parallel: bool
+    attention_data_parallel: bool | None = Field(
+        None, description="Of a replica: whether its devices have sequences of their own."
+    )
     interleave: int
     micro_batch_size: int
     global_batch_size: int

@@ -19,8 +19,11 @@ class FleetSection(ApiModel):
     reason: str | None = Field(description="`weights`, `cache` or `latency` where none fits.")
     devices: int | None = None
     replicas: int | None = None
-    tensor: int | None = None
+    tensor: int | None = Field(None, description="Devices of a stage, as in `layout`.")
     pipeline: int | None = None
+    attention_data_parallel: bool | None = Field(
+        None, description="Whether each of these has sequences of its own, as in `layout`."
+    )
     capacity_requests_per_second: float | None = None
     utilization: float | None = Field(None, description="Average rate over the capacity.")
     concurrency_at_peak: float | None = Field(None, description="In a replica.")

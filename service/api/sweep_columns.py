@@ -83,9 +83,12 @@ SERVED: Sequence[str] = (
     "/serving/calibration",
     "/serving/fleet/devices",
     "/serving/fleet/replicas",
+    "/serving/fleet/attention_data_parallel",
     "/serving/fleet/usd_per_million_output_tokens",
     "/layout/devices",
     "/layout/tensor",
+    "/layout/data",
+    "/layout/attention_data_parallel",
     "/verdict/margin_bytes",
     "/verdict/admission",
 )

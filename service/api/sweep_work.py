@@ -13,7 +13,7 @@ MOST_WORK = 1_800_000
 """Of all points, in layouts evaluated (see `layout_choice.work_of_search`): about 0.2 s."""
 POINT, TUNED, FLEET = 700, 2_500, 18_000
 """What a point counts as, beside the search for its layout and its network, what one with adapters
-does, and what the search for the fleet that carries a load does."""
+does, and what the search for a fleet that carries a load does, spread in one way."""
 CHARACTERS = 10
 """Of the base, which each point is read from, that count as one."""
 FOLDS = 8
@@ -29,14 +29,14 @@ class Work:
         self.budget = Budget(MOST_WORK)
         self._folded = set[Network]()
 
-    def point(self, network: Network, loaded: bool = False) -> None:
+    def point(self, network: Network, fleets: int = 0) -> None:
         """Counts a point; its network where it is a new one. Raises OverBudget.
 
-        `loaded`: a fleet is sought for it.
+        `fleets`: how many ways to spread one are sought for it.
         """
         new = network not in self._folded
         folding = work_of_folding(network, FOLDS) if new else 0
-        self.budget.spend(self._point + (FLEET if loaded else 0) + folding)
+        self.budget.spend(self._point + FLEET * fleets + folding)
         self._folded.add(network)
 
 

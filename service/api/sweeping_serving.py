@@ -20,6 +20,7 @@ from service.api.sweep_models import SweepRequest, SweepResponse
 from service.api.sweep_work import Work, too_much
 from service.catalog.snapshot import Snapshot
 from service.core.estimate import admission
+from service.core.serving import dealing
 
 MOST_SERVED = 1_000
 """Combinations of a served model; a fifth of a millisecond each."""
@@ -68,7 +69,8 @@ def _sections(
     if not isinstance(workload, InferenceWorkload) or network is None or not generates:
         detail = "a sweep of inference needs models with an architecture that generates text"
         raise at("invalid-request", "/base", detail)
-    work.point(network, workload.load is not None)
+    both = workload.engine == dealing.MEASURED and network.experts() > 0
+    work.point(network, 0 if workload.load is None else 1 + both)
     around = surroundings(snapshot, request, ledger)
     draft = drafts.draft(workload.draft, network, snapshot, ledger)
     try:

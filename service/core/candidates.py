@@ -24,6 +24,8 @@ class Candidate:
     weights: str = "bf16"
     cache: str = "bf16"
     engine: str = "vllm"
+    dealt: bool | None = None
+    """Whether a mixture's sequences are dealt to devices; see `serving.dealing`."""
     techniques: tuple[str, ...] = ()
     """How it differs from the model in use beside its format: `smaller`, `distilled`, `pruned`,
     `adapter`."""
@@ -79,6 +81,7 @@ class Need:
             candidate.weights,
             candidate.cache,
             candidate.engine,
+            dealt=candidate.dealt,
             prompt_tokens=self.prompt_tokens,
             output_tokens=self.output_tokens,
             longest_tokens=self.longest_tokens,

@@ -98,7 +98,7 @@ def test_a_request_that_is_no_http_does_not_take_the_server_down(
     [
         ("hardware", "acelerator", "did you mean accelerator?"),
         ("hardware", "memory_bytes", "the fields are accelerator, count"),
-        ("layout", "data", "the fields are context, expert"),
+        ("layout", "data", "the fields are attention_data_parallel, context"),
         ("workload", "seq_length", "did you mean sequence_length?"),
     ],
 )

@@ -301,8 +301,8 @@ def test_a_loaded_mixture_on_a_bare_count_is_served_as_its_engine_does(
     }
     found = client.post("/estimate", json=body).json()
     assert found["layout"]["data"] == data
-    said = {each["field"]: each["source"] for each in found["assumptions"]}
-    assert ("/layout/expert" in said) == (data > 1)
+    said = {each["field"]: each["value"] for each in found["assumptions"]}
+    assert said["/layout/attention_data_parallel"] is (data > 1)
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,9 @@ _DEGREES = ("tensor", "pipeline", "context", "expert")
 
 def _given(spec: LayoutSpec, count: int | None, job: OpenJob, ledger: Ledger) -> Layout:
     """The layout that was asked for; degrees that are left out are 1."""
+    if spec.attention_data_parallel:
+        detail = "attention_data_parallel is of serving; a training step has data-parallel ranks"
+        raise at("impossible-layout", "/layout/attention_data_parallel", detail)
     degrees = {
         name: ledger.choose(f"/layout/{name}", getattr(spec, name), 1, WHY["degree"])
         for name in (*_DEGREES, "expert_tensor", "interleave")

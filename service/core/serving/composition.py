@@ -27,6 +27,8 @@ class ServingJob:
     pipeline: Number = 1.0
     data: Number = 1.0
     """Groups that the sequences are dealt to; expert ways are `tensor * data`."""
+    dealt: bool | None = None
+    """Whether a search deals a mixture's sequences to devices; None: see `dealing`."""
     concurrency: Number = 1.0
     """Sequences in progress at once."""
     prompt_tokens: Number = 1024.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from service.core.architecture.network import Network
 from service.core.hardware import Accelerator
+from service.core.serving import dealing
 from service.core.serving.composition import ServingEstimate, ServingJob
 from service.core.serving.encoding import estimate
 from service.core.stacking import take
@@ -53,6 +54,8 @@ class Fleet:
     replicas: int
     tensor: int
     pipeline: int
+    data: int
+    """Groups of `tensor` devices that the sequences of a replica are dealt to."""
     at_peak: ServingEstimate
     """One replica at the peak rate's concurrency."""
     at_mean: ServingEstimate
@@ -65,7 +68,12 @@ class Fleet:
     @property
     def devices(self) -> int:
         """All devices."""
-        return self.replicas * self.tensor * self.pipeline
+        return self.replicas * self.stage_devices * self.pipeline
+
+    @property
+    def stage_devices(self) -> int:
+        """Devices of one pipeline stage of a replica."""
+        return self.tensor * self.data
 
 
 @dataclass(frozen=True)
@@ -87,30 +95,32 @@ def fewest_devices(
 ) -> Fleet | Unservable:
     """The smallest fleet; among equals the one with the faster tokens.
 
-    The job's concurrency and ways are replaced: tensor ways up to a node, and pipeline stages
-    where a node is too small. Raises what `estimate` raises.
+    The job's concurrency and ways are replaced: the devices of a node, which divide a sequence or
+    have sequences of their own (`dealing`), and pipeline stages where a node is too small. Raises
+    what `estimate` raises.
     """
     fleets: list[Fleet] = []
     reasons: list[Unservable] = []
-    for tensor, pipeline in _ways(network, accelerator):
-        found = _fleet(network, accelerator, job, traffic, target, tensor, pipeline)
+    for spread in _spreads(network, accelerator, job):
+        found = _fleet(network, accelerator, spread, traffic, target)
         (fleets if isinstance(found, Fleet) else reasons).append(found)  # type: ignore[arg-type]
     if not fleets:
         return _furthest(reasons)
     return min(fleets, key=lambda f: (f.devices, f.at_peak.decode_seconds_per_token.value))
 
 
-def _ways(network: Network, accelerator: Accelerator) -> Iterator[tuple[int, int]]:
-    """Tensor ways that divide the heads within a node; stages over nodes that are full."""
+def _spreads(network: Network, accelerator: Accelerator, job: ServingJob) -> Iterator[ServingJob]:
+    """Devices that divide the heads within a node; stages over nodes that are full."""
     heads = network.heads() or (1,)
-    widest = 1
-    for tensor in (1, 2, 4, 8, 16, 32, 64):
-        if tensor <= accelerator.devices_per_node and all(h % tensor == 0 for h in heads):
-            widest = tensor
-            yield tensor, 1
+    widest: list[ServingJob] = []
+    for devices in (1, 2, 4, 8, 16, 32, 64):
+        if devices <= accelerator.devices_per_node and all(h % devices == 0 for h in heads):
+            found = dealing.tried(network, replace(job, pipeline=1.0), devices)
+            widest = found or widest
+            yield from found
     for pipeline in (2, 4, 8, 16):
         if pipeline <= network.layers:
-            yield widest, pipeline
+            yield from (replace(spread, pipeline=float(pipeline)) for spread in widest)
 
 
 def _fleet(
@@ -119,11 +129,9 @@ def _fleet(
     job: ServingJob,
     traffic: Traffic,
     target: Target,
-    tensor: int,
-    pipeline: int,
 ) -> Fleet | Unservable:
-    spread = replace(job, tensor=float(tensor), pipeline=float(pipeline))
-    tried = estimate(network, accelerator, replace(spread, concurrency=BATCHES))
+    """As many replicas as it takes, each spread as the job says."""
+    tried = estimate(network, accelerator, replace(job, concurrency=BATCHES))
     single = take(tried, 0)
     if single.memory.weights_bytes + single.memory.reserved_bytes > single.capacity_bytes:
         return Unservable("weights")
@@ -139,10 +147,11 @@ def _fleet(
     replicas = max(math.ceil(traffic.peak / (capacity * traffic.headroom) - 1e-9), 1)
     return Fleet(
         replicas,
-        tensor,
-        pipeline,
-        _at(network, accelerator, spread, rates, traffic.peak / replicas),
-        _at(network, accelerator, spread, rates, traffic.requests_per_second / replicas),
+        int(job.tensor),
+        int(job.pipeline),
+        int(job.data),
+        _at(network, accelerator, job, rates, traffic.peak / replicas),
+        _at(network, accelerator, job, rates, traffic.requests_per_second / replicas),
         capacity * replicas,
         traffic.requests_per_second / (capacity * replicas),
     )
