@@ -228,13 +228,6 @@ const powers = (centre) => {
   return Array.from({ length: 9 }, (_, i) => start * 2 ** i);
 };
 
-// A sweep that chooses its layouts takes at most 250 places at once.
-async function sweptPlaces(base, places, column) {
-  const shares = Array.from({ length: Math.ceil(places.length / 250) }, (_, i) => places.slice(250 * i, 250 * (i + 1)));
-  const found = await Promise.all(shares.map((share) => post("/sweep", { base, axes: { "/site/region": share }, columns: [column] })));
-  return Object.fromEntries(["/site/region", column].map((name) => [name, found.flatMap((part) => part.columns[name])]));
-}
-
 async function showSweeps(mine, answer, parts) {
   const base = { ...mine };
   delete base.layout;
@@ -250,8 +243,8 @@ async function showSweeps(mine, answer, parts) {
   if (parts.carbon) {
     const places = (await regions).filter((region) => region.includes("/"));
     if (places.length) {
-      const found = await sweptPlaces(base, places, "/carbon/total_kgco2e/value").catch(() => null);
-      if (found && mine === request) plots.regions(parts.carbon, found, mine.site?.region);
+      const found = await post("/sweep", { base, axes: { "/site/region": places }, columns: ["/carbon/total_kgco2e/value"] }).catch(() => null);
+      if (found && mine === request) plots.regions(parts.carbon, found.columns, mine.site?.region);
     }
   }
   if (parts.size && answer.compute?.training_flops) {
