@@ -40,10 +40,16 @@ def product(a: Interval, b: Interval) -> Interval:
 
     Log half-widths add in quadrature on each side: sqrt(x^2 + y^2).
     """
-    value = a.value * b.value
-    low = -_hypotenuse(_log_ratio(a.value, a.low), _log_ratio(b.value, b.low))
-    high = _hypotenuse(_log_ratio(a.high, a.value), _log_ratio(b.high, b.value))
-    return relative(value, low, high)
+    (one, one_low, one_high), (other, other_low, other_high) = a, b
+    below = log((one + _NOTHING) / (one_low + _NOTHING))
+    other_below = log((other + _NOTHING) / (other_low + _NOTHING))
+    above = log((one_high + _NOTHING) / (one + _NOTHING))
+    other_above = log((other_high + _NOTHING) / (other + _NOTHING))
+    return relative(
+        one * other,
+        -sqrt(below * below + other_below * other_below),
+        sqrt(above * above + other_above * other_above),
+    )
 
 
 def added(a: Interval, b: Interval) -> Interval:
@@ -51,13 +57,5 @@ def added(a: Interval, b: Interval) -> Interval:
     return Interval(a.value + b.value, a.low + b.low, a.high + b.high)
 
 
-def _log_ratio(upper: Number, lower: Number) -> Number:
-    return log((upper + _NOTHING) / (lower + _NOTHING))
-
-
 _NOTHING = 1e-300
 """Lost in any quantity but zero, whose bounds are zero too and have a ratio of 1."""
-
-
-def _hypotenuse(a: Number, b: Number) -> Number:
-    return sqrt(a * a + b * b)

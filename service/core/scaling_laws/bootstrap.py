@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,48 +33,46 @@ def besiroglu_refits() -> Additive:
 
 
 @dataclass(frozen=True, slots=True)
-class UniformTable:
-    """A curve on a uniform grid, straight between its points and beyond its ends."""
+class UniformBand:
+    """Two curves on one uniform grid, straight between its points and beyond its ends."""
 
     start: float
     step: float
     values: FloatArray
-    points: tuple[float, ...]
+    """Lower and upper, shape `[2, points]`."""
+    points: tuple[tuple[float, float], ...]
 
     @classmethod
-    def of(cls, start: float, step: float, values: FloatArray) -> UniformTable:
+    def of(cls, start: float, step: float, values: FloatArray) -> UniformBand:
         """Keep the values both as an array and as floats, for either kind of caller."""
-        return cls(start, step, values, tuple(values.tolist()))
+        return cls(start, step, values, tuple((low, high) for low, high in values.T.tolist()))
 
-    def __call__(self, x: Number) -> Number:
-        """The curve at x, a float or an array."""
+    def __call__(self, x: Number) -> tuple[Number, Number]:
+        """Both curves at x, a float or an array."""
         place = (x - self.start) / self.step
         last = len(self.points) - 2
         if isinstance(place, np.ndarray):
             rows = np.clip(place.astype(np.int64), 0, last)
-            low = self.values[rows]
-            return low + (place - rows) * (self.values[rows + 1] - low)
-        row = min(max(int(place), 0), last)
-        start = self.points[row]
-        return start + (place - row) * (self.points[row + 1] - start)
+            share = place - rows
+            (low, high), (next_low, next_high) = self.values[:, rows], self.values[:, rows + 1]
+        else:
+            row = min(max(int(place), 0), last)
+            share = place - row
+            (low, high), (next_low, next_high) = self.points[row], self.points[row + 1]
+        return low + share * (next_low - low), high + share * (next_high - high)
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Lower and upper 90 % bounds of ln N and of L at the optimum, against log10 C."""
+class Bounds(NamedTuple):
+    """Lower and upper 90 % bounds at the optimum, against log10 C."""
 
-    parameters_low: UniformTable
-    parameters_high: UniformTable
-    loss_low: UniformTable
-    loss_high: UniformTable
+    log_parameters: UniformBand
+    """Of ln N."""
+    loss: UniformBand
 
     def parameters(self, log_flops: Number) -> tuple[Number, Number]:
         """Bounds of the optimal N."""
-        return exp(self.parameters_low(log_flops)), exp(self.parameters_high(log_flops))
-
-    def loss(self, log_flops: Number) -> tuple[Number, Number]:
-        """Bounds of the least loss."""
-        return self.loss_low(log_flops), self.loss_high(log_flops)
+        low, high = self.log_parameters(log_flops)
+        return exp(low), exp(high)
 
 
 @lru_cache(maxsize=32)
@@ -87,8 +86,7 @@ def bounds_of(law: Law) -> Bounds:
     tail = (1.0 - LEVEL) / 2.0
     size = np.quantile(np.log(parameters), (tail, 1.0 - tail), axis=0)
     loss = np.quantile(refits.loss(parameters, tokens), (tail, 1.0 - tail), axis=0)
-    tables = (UniformTable.of(_FIRST, _STEP, row) for row in (*size, *loss))
-    return Bounds(*tables)
+    return Bounds(UniformBand.of(_FIRST, _STEP, size), UniformBand.of(_FIRST, _STEP, loss))
 
 
 def _as_columns(refits: Additive) -> Additive:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from service.core.numeric import Number, exp, log, maximum, minimum
 from service.core.scaling_laws.bootstrap import bounds_of
@@ -20,8 +19,7 @@ _LEVEL_RATIO = 1.6448536269514722 / 1.2815515655446004
 """Normal quantiles: half-width of a 90 % interval over that of an 80 % one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Optimum:
+class Optimum(NamedTuple):
     """The best use of a training budget under one law; floats, or arrays of one shape.
 
     parameters are totals, loss in nats a token (None: the law gives none), flops the budget as the
@@ -41,8 +39,7 @@ class Optimum:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LawAnswer:
+class LawAnswer(NamedTuple):
     """One law's central answer: total parameters, tokens, its budget in FLOPs and its loss."""
 
     law: str

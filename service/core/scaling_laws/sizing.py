@@ -8,7 +8,7 @@ the default law, less than laws differ by. Mixtures of experts: pass the active 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.core.numeric import Number, maximum, minimum, where
 from service.core.scaling_laws.forms import INFINITE, Additive
@@ -26,8 +26,7 @@ FORWARD_FLOPS = 2.0
 """Inference FLOPs for each parameter and token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sizing:
+class Sizing(NamedTuple):
     """The verdict on a size.
 
     verdict: "undertrained", "compute_optimal" or "overtrained" (strings, or an array of them).
@@ -51,8 +50,7 @@ class Sizing:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Opinion:
+class Opinion(NamedTuple):
     """One law's verdict, and by what factor."""
 
     law: str
