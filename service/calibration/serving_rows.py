@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from service.calibration import reference
 from service.core.hardware import Device, generation
-from service.core.numeric import Number, maximum, minimum, where
+from service.core.numeric import Number, ceil, maximum, minimum, where
 from service.core.serving import Engine, Replica, ServingTable, compute_format, memory, speed, table
 from service.core.serving.calibration import eagerness
 from service.core.serving.tables import format_class
@@ -107,7 +107,11 @@ def _row(record: Mapping[str, str], quantity: str) -> Row:
 
 
 def _replica(record: Mapping[str, str], folded: ServingTable, device: Device) -> Replica:
-    """The load as measured; in flight is what was asked, or what the memory holds if less."""
+    """The load as measured; in flight is what was asked, or what the memory holds if less.
+
+    A saturated run of more requests than the memory holds takes them in waves, of which the last
+    is not full: their mean is in flight.
+    """
     rule = memory.budget(record["engine"])
     data = float(record["data"])
     asked = Replica(
@@ -120,7 +124,10 @@ def _replica(record: Mapping[str, str], folded: ServingTable, device: Device) ->
     )
     length = asked.prompt_tokens + asked.output_tokens
     fitting = memory.max_concurrency(folded, asked, device, rule, length)
-    return replace(asked, batch=maximum(minimum(asked.batch, fitting), 1.0))
+    held = maximum(minimum(asked.batch, fitting), 1.0)
+    if QUANTITIES.get(record["metric"]) == "saturated":
+        held = asked.batch / ceil(asked.batch / held)
+    return replace(asked, batch=held)
 
 
 def predicted(

@@ -25,7 +25,7 @@ _OF_TRAINING = {
 
 WHY_DEALT = (
     "each device has sequences of its own, as in NVIDIA's published runs of mixtures under load "
-    "(TensorRT-LLM perf-overview, llm_options.yml @00f3768); the engine's own default, and the "
+    "(TensorRT-LLM perf-overview, llm_options.yml @03e27c7); the engine's own default, and the "
     "other answer, is false"
 )
 WHY_DIVIDED = "all devices divide a sequence's attention, as the engines do unless told otherwise"
@@ -90,8 +90,6 @@ def _of_degrees(spec: LayoutSpec, network: Network, job: ServingJob) -> ServingJ
     job = replace(job, pipeline=float(spec.pipeline or 1))
     if groups > 1:
         return replace(job, tensor=float(tensor), data=float(groups), dealt=True)
-    if job.dealt is None and job.pipeline > 1:
-        return replace(job, tensor=float(tensor), data=1.0)
     return _spread(network, job, tensor)
 
 

@@ -3,8 +3,9 @@
 Each device then has sequences of its own and all weights but the routed experts, which all devices
 share. Engines offer it for mixtures and leave it off unless told otherwise (TensorRT-LLM
 `enable_attention_dp`, SGLang `--enable-dp-attention`, vLLM `--data-parallel-size`). NVIDIA turns it
-on in its published runs of mixtures on several devices (TensorRT-LLM perf-overview,
-llm_options.yml @00f3768), and so does `usual` under such a load.
+on in its published runs of mixtures on several devices, with pipeline stages too (TensorRT-LLM
+perf-overview @03e27c7: llm_options.yml, and runs named DEP2,PP2), and so does `usual` under such a
+load.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ def possible(network: Network, engine: str, devices: int) -> bool:
 
 
 def usual(network: Network, engine: str, concurrency: Number, devices: int) -> bool:
-    """Whether a loaded mixture is served so where nobody says: as the published runs were."""
+    """Whether a loaded mixture is served so where nobody says: as the published runs were.
+
+    `concurrency` and `devices` are those of a pipeline stage.
+    """
     loaded = bool(concurrency >= DEALT_FROM * devices)
     return engine == MEASURED and loaded and possible(network, engine, devices)
 
@@ -43,7 +47,8 @@ def refused(network: Network, job: ServingJob, devices: int) -> bool:
 
 def spread(network: Network, job: ServingJob, devices: int) -> ServingJob:
     """The job on that many devices of a stage: dealt to them, or divided over them."""
-    own = usual(network, job.engine, job.concurrency, devices) if job.dealt is None else job.dealt
+    load = job.concurrency / job.pipeline
+    own = usual(network, job.engine, load, devices) if job.dealt is None else job.dealt
     return _on(job, devices, own and possible(network, job.engine, devices))
 
 
