@@ -85,7 +85,11 @@ def _terms(request: LayoutsRequest, tokens: float, around: Surroundings) -> Term
 def _space(request: LayoutsRequest, question: Question, micro: int | None) -> Space:
     """The degrees that are tried: every ZeRO stage, the other ones as for a single estimate."""
     counts = tuple(sorted(set(_devices(request))))
-    space = replace(usual_space(question, max(counts)), devices=counts, zero_stage=(0, 1, 2, 3))
+    spaces = [usual_space(question, count) for count in counts]
+    stages = {stage for space in spaces for stage in space.pipeline or ()}
+    space = replace(
+        spaces[-1], devices=counts, pipeline=tuple(sorted(stages)), zero_stage=(0, 1, 2, 3)
+    )
     return space if micro is None else replace(space, micro_batch_size=(micro,))
 
 

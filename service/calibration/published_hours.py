@@ -71,8 +71,7 @@ def _run(row: Mapping[str, str]) -> Run | None:
     if row["precision"].startswith("fp8"):
         kernels = replace(kernels, precision="fp8-mixed")
     question = Question(net, kernels, accelerator(device), length, batch)
-    space = usual_space(question, int(devices))
-    answer = best_layout(question, space) or best_layout(question, replace(space, even=False))
+    answer = best_layout(question, replace(usual_space(question, int(devices)), even=False))
     if answer is None:
         return None
     layout, recomputation, _ = answer

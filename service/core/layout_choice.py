@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -92,19 +93,26 @@ def usual_space(question: Question, devices: int) -> Space:
     """What is tried for a request without a layout.
 
     Tensor groups inside a node, pipelines and micro-batches in powers of two, ZeRO 1 and 3, no
-    context groups. Interleaving only between nodes, where pipelines are worth it.
+    context groups. Interleaving only between nodes, where pipelines are worth it. A factor of the
+    devices that the batch lacks cannot be among the data-parallel ranks: the pipeline may have it.
     """
     node = int(question.accelerator.devices_per_node)
     powers = tuple(2**i for i in range(11))
+    factor = _odd(devices) // gcd(_odd(devices), int(question.global_batch_size))
     return Space(
         (devices,),
         tensor=tuple(p for p in powers if p <= min(node, 64)),
-        pipeline=powers,
+        pipeline=tuple(sorted({*powers, *(factor * p for p in powers)})),
         context=(1,),
         interleave=(1, 2, 4, 8) if devices > node else (1,),
         micro_batch_size=powers[:7],
         zero_stage=(1, 3) if devices > 1 else (0,),
     )
+
+
+def _odd(number: int) -> int:
+    """The number without its factors of two."""
+    return number // (number & -number)
 
 
 def caches() -> tuple[Any, ...]:

@@ -208,6 +208,17 @@ def test_what_is_usual_stays_inside_a_node_and_goes_in_powers_of_two() -> None:
     assert usual_space(asked, 2).zero_stage == (1, 3)
 
 
+def test_pipeline_stages_have_the_factor_of_the_devices_that_the_batch_lacks() -> None:
+    asked = question(small())
+    found = best_layout(asked, usual_space(asked, 24))
+    assert found is not None
+    layout = found[0]
+    assert layout.pipeline % 3 == 0
+    assert 16.0 % (layout.data * layout.micro_batch_size) == 0.0
+    thirds = question(small(), 48.0)
+    assert usual_space(thirds, 24).pipeline == usual_space(thirds, 8).pipeline
+
+
 def test_states_alone_decide_where_no_layout_can_help() -> None:
     """18 bytes a parameter under bf16-mixed, and what the interval adds, spread evenly."""
     network = small()
