@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -50,5 +51,12 @@ Litres = Annotated[Real, Field(ge=0, le=100)]
 Pue = Annotated[Real, Field(ge=1, le=5)]
 UsdPerHour = Annotated[Real, Field(ge=0, le=100_000)]
 Share = Annotated[Real, Field(ge=0.001, le=1)]
+COUNTRY, POINTER = "^[A-Za-z]{2,3}$", "^(/[^/]+)+$"
+SHAPES: Mapping[str, str] = {
+    COUNTRY: "must be a country's ISO 3166 code, such as FR",
+    POINTER: "must be a pointer into the request, such as /hardware/count",
+}
+"""What to write, by the pattern that a text has to match."""
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 """A name in the catalog; any case, aliases allowed."""

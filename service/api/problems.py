@@ -8,8 +8,8 @@ pointer (RFC 6901) into the body, or with the name of a query, path or header pa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -125,14 +125,19 @@ def at(kind: str, pointer: str, detail: str, suggestions: Sequence[str] = ()) ->
     return ProblemError(kind, detail, (FieldError(detail, pointer, suggestions=suggestions),))
 
 
-@contextmanager
-def within(prefix: str) -> Iterator[None]:
+def within(prefix: str) -> AbstractContextManager[None]:
     """Problems that are raised inside point into the part of the body that `prefix` names."""
+    return relocated(lambda pointer: prefix + pointer)
+
+
+@contextmanager
+def relocated(where: Callable[[str], str]) -> Iterator[None]:
+    """Problems that are raised inside point to where the body has what they point to."""
     try:
         yield
     except ProblemError as problem:
         errors = [
-            error if error.pointer is None else replace(error, pointer=prefix + error.pointer)
+            error if error.pointer is None else replace(error, pointer=where(error.pointer))
             for error in problem.errors
         ]
         kind, status = problem.kind, problem.status

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, SkipValidation, model_validator
 
 from service.api.bounded import (
+    COUNTRY,
     ApiModel,
     Degree,
     DeviceCount,
@@ -91,7 +92,7 @@ class Site(ApiModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"region": "gcp/us-central1"}]})
 
     region: Name | None = None
-    country: str | None = Field(None, pattern="^[A-Za-z]{2,3}$", description="ISO 3166 code.")
+    country: str | None = Field(None, pattern=COUNTRY, description="ISO 3166 code.")
     grid_gco2e_per_kwh: GridIntensity | None = None
     pue: Pue | None = Field(None, description="Power usage effectiveness of the building.")
     market_gco2e_per_kwh: GridIntensity | None = Field(

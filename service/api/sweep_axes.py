@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -35,6 +35,19 @@ def axis_columns(axes: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         once = [value for value in values for _ in range(repeat)]
         found[pointer] = once * prod(sizes[:number])
     return found
+
+
+def places(axes: Mapping[str, Sequence[Any]], taken: Mapping[str, Any]) -> Callable[[str], str]:
+    """Where the sweep's body has a field of the combination that took these values of its axes."""
+
+    def where(pointer: str) -> str:
+        for axis, value in taken.items():
+            if pointer == axis or pointer.startswith(f"{axis}/"):
+                index = list(axes[axis]).index(value)
+                return validation.pointer(("axes", axis, index)) + pointer.removeprefix(axis)
+        return f"/base{pointer}"
+
+    return where
 
 
 def requested(body: dict[str, Any], snapshot: Snapshot) -> tuple[EstimateRequest, Snapshot]:

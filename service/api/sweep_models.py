@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from service.api.bounded import ApiModel
+from service.api.bounded import POINTER, ApiModel
 from service.api.request_bodies import RequestBody
 from service.api.requests import EstimateRequest
 from service.api.responses import Assumption, Provenance, Warned
@@ -14,7 +14,7 @@ from service.api.responses import Assumption, Provenance, Warned
 AxisValue = str | int | float | bool | dict[str, Any] | None
 AxisValues = Annotated[list[AxisValue], Field(min_length=1, max_length=100_000, fail_fast=True)]
 """The first wrong value is named alone: a finding for each would cost a thousand times more."""
-Pointer = Annotated[str, Field(pattern="^(/[^/]+)+$", max_length=200)]
+Pointer = Annotated[str, Field(pattern=POINTER, max_length=200)]
 
 
 class SweepRequest(RequestBody):

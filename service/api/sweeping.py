@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from service.api import calibrating, sweeping_serving, validation
 from service.api.evaluating import prepared
-from service.api.problems import ProblemError, at
+from service.api.problems import ProblemError, at, relocated
 from service.api.provenance import provenance
 from service.api.request_workloads import (
     FinetuningWorkload,
@@ -33,7 +33,7 @@ from service.api.resolve.accounting import accounting
 from service.api.resolve.layouts import OverBudget
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.surroundings import surroundings
-from service.api.sweep_axes import axis_columns, placed, requested
+from service.api.sweep_axes import axis_columns, placed, places, requested
 from service.api.sweep_columns import GETTERS, STANDARD, chosen
 from service.api.sweep_models import SweepRequest, SweepResponse
 from service.api.sweep_work import Work, too_much
@@ -167,11 +167,13 @@ def _grid(request: SweepRequest, axes: Sequence[Axis], snapshot: Snapshot, ledge
     work = Work(request.base)
     for number, values in enumerate(itertools.product(*(axis.values for axis in choices))):
         merged = body
-        for axis, value in zip(choices, values, strict=True):
-            merged = placed(merged, axis.pointer.split("/")[1:], value)
+        taken = {axis.pointer: value for axis, value in zip(choices, values, strict=True)}
+        for pointer, value in taken.items():
+            merged = placed(merged, pointer.split("/")[1:], value)
         notes = ledger if number == 0 else Ledger()
         try:
-            found = _point(_first_numbers(merged, axes), snapshot, notes, work)
+            with relocated(places(request.axes, taken)):
+                found = _point(_first_numbers(merged, axes), snapshot, notes, work)
         except OverBudget:
             points_in_all = prod(len(axis.values) for axis in choices)
             raise too_much(number, points_in_all) from None
@@ -251,7 +253,7 @@ def _point(body: dict[str, Any], snapshot: Snapshot, ledger: Ledger, work: Work)
     network = models.architecture(snapshot, request.model, ledger)
     if network is None or isinstance(request.workload, InferenceWorkload):
         detail = "a sweep needs a model with an architecture and a training workload"
-        raise at("invalid-request", "/base", detail)
+        raise at("invalid-request", "", detail)
     work.point(network)
     around = surroundings(snapshot, request, ledger)
     try:

@@ -7,14 +7,14 @@ from math import isfinite, prod
 from typing import Any
 
 from service.api import estimating_serving, mapping
-from service.api.problems import ProblemError, at
+from service.api.problems import ProblemError, at, relocated
 from service.api.provenance import provenance
 from service.api.request_workloads import InferenceWorkload
 from service.api.resolve import drafts, models
 from service.api.resolve.layouts import OverBudget
 from service.api.resolve.ledger import Ledger
 from service.api.resolve.surroundings import surroundings
-from service.api.sweep_axes import axis_columns, placed, requested
+from service.api.sweep_axes import axis_columns, placed, places, requested
 from service.api.sweep_columns import SERVED, STANDARD_SERVED, chosen
 from service.api.sweep_models import SweepRequest, SweepResponse
 from service.api.sweep_work import Work, too_much
@@ -36,11 +36,12 @@ def answer(request: SweepRequest, snapshot: Snapshot) -> SweepResponse:
     ledger, found, work = Ledger(), [], Work(request.base)
     body = request.base.model_dump(mode="json", exclude_none=True)
     for number, values in enumerate(itertools.product(*request.axes.values())):
-        merged = body
-        for pointer, value in zip(request.axes, values, strict=True):
+        merged, taken = body, dict(zip(request.axes, values, strict=True))
+        for pointer, value in taken.items():
             merged = placed(merged, pointer.split("/")[1:], value)
         try:
-            sections = _sections(merged, snapshot, Ledger() if number else ledger, work)
+            with relocated(places(request.axes, taken)):
+                sections = _sections(merged, snapshot, Ledger() if number else ledger, work)
         except OverBudget:
             raise too_much(number, rows) from None
         found.append([_at(sections, pointer) for pointer in pointers])
@@ -68,7 +69,7 @@ def _sections(
     generates = network is not None and network.causal and network.tokens
     if not isinstance(workload, InferenceWorkload) or network is None or not generates:
         detail = "a sweep of inference needs models with an architecture that generates text"
-        raise at("invalid-request", "/base", detail)
+        raise at("invalid-request", "", detail)
     both = workload.engine == dealing.MEASURED and network.experts() > 0
     work.point(network, 0 if workload.load is None else 1 + both)
     around = surroundings(snapshot, request, ledger)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from service.api.bounded import ApiModel
+from service.api.bounded import SHAPES, ApiModel
 from service.api.problems import FieldError, ProblemError
 from service.api.request_bodies import RequestBody
 
@@ -107,7 +107,7 @@ def sentence(finding: Mapping[str, Any], loc: Sequence[Any]) -> tuple[str, tuple
         return _unknown_field(loc)
     if kind in ("literal_error", "union_tag_invalid"):
         return _unknown_choice(kind, finding, context)
-    template = _SENTENCES.get(kind)
+    template = SHAPES.get(context.get("pattern", "")) or _SENTENCES.get(kind)
     if template is None:
         return str(finding["msg"]).removeprefix("Value error, "), ()
     quoted = kind in ("int_type", "float_type") and isinstance(finding.get("input"), str)

@@ -68,7 +68,7 @@ def test_a_replica_that_cannot_be_divided_so_is_refused_and_counted(client: http
     [
         (BASE, {"/workload/concurrency": list(range(1, 1_002))}, "/axes"),
         (BASE, {"/model/name": ["bert-base"]}, "/base"),
-        (BASE, {"/workload/weights": ["zzz"]}, "/workload/weights"),
+        (BASE, {"/workload/weights": ["zzz"]}, "/axes/~1workload~1weights/0"),
     ],
 )
 def test_what_cannot_be_swept_says_why(
