@@ -143,15 +143,28 @@ def answered(
     spreads = [job] if given else _spreads(network, accelerator, job)
     for job in spreads:
         try:
-            answer = estimate(network, accelerator, job)
+            job, answer = _fitting(network, accelerator, job)
         except UnknownFormat as error:
             raise at("invalid-request", "/workload/weights", str(error)) from None
-        if answer.memory.peak_bytes <= answer.capacity_bytes:
+        if _holds(answer):
             break
     if not given:
         ledger.assume("/hardware/count", int(answer.devices), "search", WHY["chosen"])
     replicas.tell(network, job, ledger)
     return job, answer
+
+
+def _fitting(
+    network: Network, accelerator: Accelerator, job: ServingJob
+) -> tuple[ServingJob, ServingEstimate]:
+    """The job and its answer; divided over its devices where, unasked, only that fits."""
+    ways = dealing.unasked(network, job)
+    found = [(way, estimate(network, accelerator, way)) for way in ways]
+    return next((each for each in found if _holds(each[1])), found[0])
+
+
+def _holds(answer: ServingEstimate) -> bool:
+    return bool(answer.memory.peak_bytes <= answer.capacity_bytes)
 
 
 def _is_given(request: EstimateRequest) -> bool:
@@ -281,7 +294,9 @@ def _limits(
     job, answer = found
     if not limits.wanted(request, _outcome(answer, None).admission == FITS):
         return limits.Limits()
-    return limits.of_serving(job, _spreads(network, accelerator, job), fits, ledger)
+    spreads = _spreads(network, accelerator, job)
+    ways = [way for spread in spreads for way in dealing.unasked(network, spread)]
+    return limits.of_serving(job, ways, fits, ledger)
 
 
 def _outcome(answer: ServingEstimate, usd_per_device_hour: float | None) -> verdicts.Outcome:

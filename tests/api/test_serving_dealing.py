@@ -184,6 +184,27 @@ def test_the_fewest_devices_of_a_dealt_mixture_count_all_of_them(client: httpx.C
     assert ask(client, bare)["verdict"]["admission"] == "fits"
 
 
+@pytest.mark.parametrize("layout", [None, {"tensor": 4}])
+def test_sequences_are_divided_unasked_where_only_that_fits(
+    client: httpx.Client, layout: Mapping[str, Any] | None
+) -> None:
+    """Four H100 have no room for four copies of the attention's weights beside the caches."""
+    long = {"concurrency": 64, "prompt_tokens": 8_000, "output_tokens": 1_000, "kv_cache": "fp8"}
+    four = {"hardware": {"accelerator": "h100-sxm", "count": 4}, "limits": True}
+
+    def on_four(layout: Mapping[str, Any] | None, **workload: Any) -> dict[str, Any]:
+        return ask(client, asked(layout, **long | workload) | four)
+
+    open_one = on_four(layout)
+    divided = on_four({"tensor": 4, "attention_data_parallel": False})
+    assert (open_one["serving"], open_one["layout"]) == (divided["serving"], divided["layout"])
+    assert (told(open_one) or {})["value"] is False
+    assert on_four({"attention_data_parallel": True})["verdict"]["admission"] == "does_not_fit"
+    neither = on_four(layout, prompt_tokens=30_000)
+    assert neither["verdict"]["admission"] == "does_not_fit"
+    assert (told(neither) or {})["value"] is True
+
+
 FLEET = {"load": {"requests_per_second": 60}, "prompt_tokens": 1_000, "output_tokens": 1_000}
 
 

@@ -60,6 +60,6 @@ def test_an_accelerator_or_an_engine_that_was_never_seen(found: list[BacktestRow
 
 def test_memory_of_a_served_model_that_was_measured() -> None:
     found = serving_memory.backtest()
-    assert len(found) == 48
+    assert len(found) == 150
     assert median(abs(row.error) for row in found) < 0.03
     assert fmean(row.inside for row in found) >= 0.8

@@ -102,11 +102,6 @@ def test_measured_energy_of_a_token_is_inside_the_interval() -> None:
     assert kilograms.value == pytest.approx(joules.value * 1e6 / 3.6e6 * 0.4)
 
 
-def test_owning_beats_a_price_by_the_token_above_a_volume() -> None:
-    tokens = economics.break_even_tokens_per_month(2, 2.5, 0.5)
-    assert tokens / 1e6 * 0.5 == pytest.approx(2 * 2.5 * 730.5)
-
-
 def test_edge_devices_stand_in_the_same_frame() -> None:
     """Llama-3.2-3B in Q4_K_M on a Raspberry Pi 5 was measured at 4.88 tokens a second."""
     pi = reference.accelerator("raspberry-pi-5")

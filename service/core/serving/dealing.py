@@ -52,6 +52,14 @@ def spread(network: Network, job: ServingJob, devices: int) -> ServingJob:
     return _on(job, devices, own and possible(network, job.engine, devices))
 
 
+def unasked(network: Network, job: ServingJob) -> list[ServingJob]:
+    """The job as it is and, where it is dealt though nobody asked for that, divided too."""
+    devices = int(job.tensor * job.data)
+    if job.dealt is not None or job.data == 1 or any(h % devices for h in network.heads()):
+        return [job]
+    return [job, _on(job, devices, False)]
+
+
 def tried(network: Network, job: ServingJob, devices: int) -> list[ServingJob]:
     """The ways of a search on that many devices: as asked, or both where the engine's runs deal."""
     if refused(network, job, devices):

@@ -64,11 +64,3 @@ def joules_per_output_token(
 def kgco2e_per_million_output_tokens(joules: Interval, grid_gco2e_per_kwh: Number) -> Interval:
     """Operational emissions from the energy of one token; kgCO2e."""
     return joules.times(1e6 / JOULES_PER_KWH * grid_gco2e_per_kwh / 1e3)
-
-
-def break_even_tokens_per_month(
-    devices: Number, usd_per_device_hour: Number, usd_per_million_elsewhere: Number
-) -> Number:
-    """Output tokens a month above which own devices cost less than a price by the token."""
-    monthly = devices * usd_per_device_hour * 730.5
-    return monthly / usd_per_million_elsewhere * 1e6
