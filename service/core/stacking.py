@@ -64,15 +64,31 @@ def mapped(record: T, change: Callable[[Any], Any]) -> T:
     return changed
 
 
+def has_arrays(record: Any) -> bool:
+    """Whether any of the record's numbers is an array."""
+    if type(record) is np.ndarray:
+        return True
+    parts = _parts(record)
+    return parts is not None and any(has_arrays(part) for part in parts)
+
+
 def _mapped(record: Any, change: Callable[[Any], Any]) -> Any:
-    kind: Any = type(record)
-    if kind is np.ndarray:
+    if type(record) is np.ndarray:
         return change(record)
-    names, make = _form(kind)
-    if names is None:
+    kind: Any = type(record)
+    parts, (_, make) = _parts(record), _form(kind)
+    if parts is None:
         return record
-    parts = record if names == () else [getattr(record, name) for name in names]
     return make([part if type(part) is float else _mapped(part, change) for part in parts])
+
+
+def _parts(record: Any) -> Sequence[Any] | None:
+    """What a record consists of; None for a number."""
+    kind: Any = type(record)
+    names, _ = _form(kind)
+    if names is None:
+        return None
+    return record if names == () else [getattr(record, name) for name in names]
 
 
 @cache

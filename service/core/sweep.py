@@ -20,10 +20,10 @@ from service.core.estimate import Estimate, Prepared, evaluate
 from service.core.numeric import FloatArray, Number
 from service.core.parallelism import Layout
 from service.core.spending import ALONE, Accounting, Site
-from service.core.stacking import mapped, stack
+from service.core.stacking import has_arrays, mapped, stack
 
 BLOCK_ROWS = 32768
-"""Rows of a block: some dozens of its arrays fit in a second-level cache."""
+"""Rows of a block: fewer cost more calls of numpy, and arrays of more leave the caches."""
 
 
 class Point(NamedTuple):
@@ -88,15 +88,21 @@ def sweep(grid: Grid, columns: Mapping[str, Getter], block_rows: int = BLOCK_ROW
     if columns_of_points is None:
         return Swept({n: np.full(grid.rows, np.nan) for n in columns}, grid.rows)
     whole = _numbered(columns_of_points, grid)
+    varies = [has_arrays(part) for part in whole]
     for index in blocks(grid.shape, block_rows):
         shape = tuple(part.stop - part.start for part in index)
-        point = mapped(whole, _slicer(index))
-        valid = np.broadcast_to(_slicer(index)(known) & sensible(point.layout), shape)
-        refused += prod(shape) - int(np.count_nonzero(valid))
+        cut = _slicer(index)
+        parts = zip(whole, varies, strict=True)
+        point = Point(*(mapped(part, cut) if changes else part for part, changes in parts))
+        wrong = np.broadcast_to(~(cut(known) & sensible(point.layout)), shape)
+        wrong_here = int(np.count_nonzero(wrong))
+        refused += wrong_here
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             estimate = evaluate(*point)
         for name, getter in columns.items():
-            answers[name][index] = np.where(valid, getter(estimate), np.nan)
+            answers[name][index] = getter(estimate)
+            if wrong_here:
+                answers[name][index][wrong] = np.nan
     return Swept({name: answer.ravel() for name, answer in answers.items()}, refused)
 
 
