@@ -15,6 +15,7 @@ from service.api.responses import (
     ParametersSection,
     PerDeviceMemory,
     Predicted,
+    StepShares,
     TimeSection,
 )
 from service.core.architecture.network import Network
@@ -27,6 +28,7 @@ from service.core.parameters import ParameterCounts
 from service.core.scaling_laws import sizing
 from service.core.uncertainty import Interval
 
+_STEP = tuple(StepShares.model_fields)
 Admission = Literal["fits", "at_risk", "does_not_fit"]
 
 
@@ -103,6 +105,7 @@ def time(estimate: Estimate) -> TimeSection:
         forward_seconds=_item(items.forward),
         rollout_seconds=_item(items.rollout),
         host_seconds=_item(items.host),
+        step_shares=StepShares(**{part: float(estimate.step.share(part)) for part in _STEP}),
         tokens_per_second_per_device=predicted(estimate.tokens_per_second_per_device),
         model_flops_utilization=predicted(estimate.model_flops_utilization),
         wall_clock_seconds=predicted(estimate.wall_clock_seconds),

@@ -60,6 +60,21 @@ class MemorySection(ApiModel):
     capacity_bytes: float | None = None
 
 
+class StepShares(ApiModel):
+    """What a training step's time goes to on the slowest pipeline stage; sums to 1.
+
+    Of communication only what is not hidden behind kernels.
+    """
+
+    compute: float = Field(description="Kernels, and launching them.")
+    tensor: float = Field(description="All-reduces of the tensor ways.")
+    context: float = Field(description="Keys and values of the context ways.")
+    expert: float = Field(description="All-to-alls of the expert ways.")
+    data: float = Field(description="Gradients and, where they are sharded, parameters.")
+    pipeline: float = Field(description="The bubble, and messages between stages.")
+    optimizer: float
+
+
 class TimeSection(ApiModel):
     """How long it takes."""
 
@@ -82,6 +97,9 @@ class TimeSection(ApiModel):
     model_flops_utilization: Predicted | None = None
     wall_clock_seconds: Predicted | None = None
     device_hours: Predicted | None = None
+    step_shares: StepShares | None = Field(
+        None, description="Of training alone: without samples, other passes and the host's part."
+    )
 
 
 class ComputeOptimalSection(ApiModel):

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from service.api.problems import at
+from service.api.responses import StepShares
 from service.core.estimate import Estimate
 from service.core.numeric import Number
 from service.core.uncertainty import Interval
@@ -39,6 +40,10 @@ _NUMBERS: Mapping[str, Getter] = {
 }
 
 
+def _share(part: str) -> Getter:
+    return lambda estimate: estimate.step.share(part)
+
+
 def _bound(get: Callable[[Estimate], Interval], index: int) -> Getter:
     return lambda estimate: get(estimate)[index]
 
@@ -50,6 +55,7 @@ GETTERS: Mapping[str, Getter] = {
         for index, name in enumerate(("value", "low", "high"))
     },
     **_NUMBERS,
+    **{f"/time/step_shares/{part}": _share(part) for part in StepShares.model_fields},
 }
 STANDARD: Sequence[str] = (
     "/memory/peak_bytes/value",

@@ -16,7 +16,7 @@ import numpy as np
 
 from service.core.numeric import Number, exp, floor, log, maximum, minimum, where
 from service.core.scaling_laws.embeddings import non_embedding_parameters
-from service.core.scaling_laws.forms import INFINITE
+from service.core.scaling_laws.forms import INFINITE, Additive
 from service.core.scaling_laws.law import Law, LawError
 from service.core.scaling_laws.laws import DEFAULT_LAW, LAWS, find_law
 from service.core.scaling_laws.optimum import (
@@ -189,7 +189,9 @@ def _bare(law: Law) -> bool:
 
 def _finite(flops: Number, law: Law) -> Number:
     if not np.all(np.isfinite(flops)):
-        raise BudgetError(f"no budget reaches this loss under {law.name}: it is at or below E")
+        least = f", {law.form.irreducible:.6g}" if isinstance(law.form, Additive) else ""
+        detail = f"no budget reaches this loss under {law.name}: it is at or below E{least}"
+        raise BudgetError(detail)
     return flops
 
 

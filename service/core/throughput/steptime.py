@@ -44,8 +44,9 @@ class StepTime(NamedTuple):
     """Seconds of one optimizer step, by what takes them; floats or arrays."""
 
     total_seconds: Number
+    """The sum of the others."""
     compute_seconds: Number
-    """Kernels of the slowest stage, over all its micro-batches."""
+    """Kernels of the slowest stage and their launches, over all its micro-batches."""
     tensor_seconds: Number
     context_seconds: Number
     expert_seconds: Number
@@ -54,6 +55,10 @@ class StepTime(NamedTuple):
     pipeline_seconds: Number
     """The bubble, and messages between stages."""
     optimizer_seconds: Number
+
+    def share(self, part: str) -> Number:
+        """The share of the step that a part takes: `compute`, `tensor` ..., 0 to 1."""
+        return getattr(self, f"{part}_seconds") / self.total_seconds
 
 
 class StateBytes(NamedTuple):

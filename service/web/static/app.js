@@ -123,8 +123,16 @@ function showTime(answer) {
     ["One step", answer.time.step_seconds, seconds],
     ["Tokens/s on a device", answer.time.tokens_per_second_per_device, plain],
     ["Model-FLOPs utilisation", answer.time.model_flops_utilization, percent],
+    ["Where a step's time goes", largestFirst(answer.time.step_shares), String],
   ]);
   return part;
+}
+
+function largestFirst(shares) {
+  const parts = Object.entries(shares ?? {}).filter(([, share]) => share >= 0.005);
+  if (!parts.length) return null;
+  parts.sort(([, a], [, b]) => b - a);
+  return parts.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
 }
 
 function showServing(answer) {
